@@ -1,0 +1,99 @@
+/* The Python face of the engine: arguments, the GIL, and the translation of codes into exceptions; nothing else. */
+#ifndef INTERLOCK_BINDING_H
+#define INTERLOCK_BINDING_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#include "il_engine.h"
+
+/* Thread-local storage that needs no call to find; not on musl, whose loader refuses it in a library loaded late. */
+#if defined(__GLIBC__)
+#define THREAD_LOCAL _Thread_local __attribute__((visibility("hidden"), tls_model("initial-exec")))
+#else
+#define THREAD_LOCAL _Thread_local __attribute__((visibility("hidden")))
+#endif
+
+typedef struct {
+    PyTypeObject *space_type, *handle_type;
+    PyObject *exception_of;  /* interlock.errors.from_engine */
+    PyObject *owner_of;      /* interlock.records.owner_of */
+    PyObject *find_space;    /* interlock.space.find: a Space from None or a URL */
+    PyObject *default_space; /* NULL until first used */
+} ModuleState;
+
+extern struct PyModuleDef engine_module;
+
+/* A space as its users hold it. Several may stand for one segment of this process. */
+typedef struct {
+    PyObject_HEAD
+    il_space *segment; /* NULL until opened; never closed, since waiters may be inside it */
+    il_u32 *self;      /* the segment's slot, or a word of zero once closed: so closing costs the fast path nothing */
+    il_cell *cells;
+    PyObject *weakrefs;
+} SpaceObject;
+
+/* A handle: a name in a space. Kinds differ in their methods only. */
+typedef struct {
+    PyObject_HEAD
+    il_u64 ref; /* il_ref; 0 until found. Atomic, because threads look it up again on their own */
+    SpaceObject *space;
+    PyObject *name;
+    PyObject *on_recover; /* NULL: none */
+    PyObject *weakrefs;
+    uint8_t kind;
+    bool foreign_release;
+} Handle;
+
+extern PyType_Spec space_spec, handle_spec, lock_spec, rlock_spec;
+
+/* The state of the module that defined the handle's type. */
+ModuleState *state_of(PyTypeObject *type);
+
+/* This process, as the engine sees it. */
+extern il_process this_process;
+
+/* Sets the Python exception for an engine code. `handle` may be NULL. Always returns NULL. */
+PyObject *raise_code(ModuleState *state, int code, SpaceObject *space, Handle *handle, const il_error *error,
+                     uint8_t found_kind);
+
+/* --- handle.c --- */
+
+/* This thread's token: a number no other thread of this process ever had << 32 | its kernel thread id. 0: not made yet;
+ * a forked child makes new ones. */
+extern THREAD_LOCAL uint64_t thread_token;
+uint64_t new_token(void);
+
+static inline uint64_t this_token(void)
+{
+    uint64_t token = thread_token;
+    return token != 0 ? token : new_token();
+}
+
+/* Parses (blocking=True, timeout=-1) as threading does, and multiprocessing's `block` and `timeout=None`. */
+int parse_acquire(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, uint64_t *deadline);
+
+PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8_t kind);
+
+typedef int (*lock_function)(il_space *, il_mutex *, uint64_t key, uint64_t holder, il_wait *);
+
+/* Takes the handle's mutex the long way. 1: taken; 0: not in time; -1: an exception is set. */
+int take(Handle *self, lock_function lock, uint64_t deadline);
+
+/* Turns the result of a release into None or an exception. */
+PyObject *released(Handle *self, int code);
+
+static inline il_mutex *mutex_of(Handle *self, il_ref ref)
+{
+    return &self->space->cells[(uint32_t)ref].mutex;
+}
+
+/* Tries the one compare-and-swap that suffices when nobody has the lock. */
+static inline bool take_fast(Handle *self, uint64_t token)
+{
+    il_ref ref = il_load_relaxed(&self->ref);
+    return il_mutex_try_fast(mutex_of(self, ref), il_ref_key(ref), il_load_relaxed(self->space->self), token);
+}
+
+#endif

@@ -1,0 +1,507 @@
+/* What all handles share: names, spaces, waiting with signals let in, and what can be asked of a lock. */
+#include <math.h>
+#include <stdio.h>
+
+#include "binding.h"
+#include "il_platform.h"
+
+THREAD_LOCAL uint64_t thread_token;
+static il_u32 tokens;
+
+ModuleState *state_of(PyTypeObject *type)
+{
+    PyObject *module = PyType_GetModuleByDef(type, &engine_module);
+    return module != NULL ? PyModule_GetState(module) : NULL;
+}
+
+uint64_t new_token(void)
+{
+    uint32_t number = il_add_relaxed(&tokens, 1) + 1;
+    return thread_token = (uint64_t)number << 32 | il_thread_id();
+}
+
+/* --- making --- */
+
+static int check_name(PyTypeObject *type, PyObject *given, PyObject **name)
+{
+    if (given == NULL || given == Py_None) {
+        uint64_t random[2];
+        char text[48];
+        int failed = il_random(random, sizeof random);
+        if (failed != 0) {
+            errno = -failed;
+            PyErr_SetFromErrno(PyExc_OSError);
+            return -1;
+        }
+        snprintf(text, sizeof text, "anonymous-%016llx%016llx", (unsigned long long)random[0],
+                 (unsigned long long)random[1]);
+        *name = PyUnicode_FromString(text);
+        return *name != NULL ? 0 : -1;
+    }
+    if (!PyUnicode_Check(given)) {
+        const char *hint = PyLong_Check(given) ? "; a number is passed by keyword (value=…)" : "";
+        PyErr_Format(PyExc_TypeError, "%s() takes a name (str) first, not %.100s%s", type->tp_name,
+                     Py_TYPE(given)->tp_name, hint);
+        return -1;
+    }
+    Py_ssize_t length;
+    const char *bytes = PyUnicode_AsUTF8AndSize(given, &length);
+    if (bytes == NULL)
+        return -1;
+    if (length == 0)
+        PyErr_SetString(PyExc_ValueError, "a name must not be empty; pass None for an anonymous object");
+    else if (length > IL_NAME_MAX)
+        PyErr_Format(PyExc_ValueError, "a name has at most %d bytes in UTF-8, this one has %zd", IL_NAME_MAX, length);
+    else if (memchr(bytes, '\0', (size_t)length) != NULL)
+        PyErr_SetString(PyExc_ValueError, "a name must not contain a NUL character");
+    else {
+        *name = Py_NewRef(given);
+        return 0;
+    }
+    return -1;
+}
+
+static SpaceObject *space_for(ModuleState *state, PyObject *given)
+{
+    if (given != NULL && PyObject_TypeCheck(given, state->space_type))
+        return (SpaceObject *)Py_NewRef(given);
+    bool is_default = given == NULL || given == Py_None;
+    if (is_default && state->default_space != NULL)
+        return (SpaceObject *)Py_NewRef(state->default_space);
+    PyObject *found = PyObject_CallOneArg(state->find_space, given != NULL ? given : Py_None);
+    if (found == NULL)
+        return NULL;
+    if (!PyObject_TypeCheck(found, state->space_type) || ((SpaceObject *)found)->segment == NULL) {
+        PyErr_Format(PyExc_TypeError, "space must be a Space or its URL, not %.100s", Py_TYPE(found)->tp_name);
+        Py_DECREF(found);
+        return NULL;
+    }
+    if (is_default)
+        Py_XSETREF(state->default_space, Py_NewRef(found));
+    return (SpaceObject *)found;
+}
+
+/* Finds the handle's cell. `wait` says for how long the table may be waited for. 0, or -1 with an exception, or a code of
+ * IL_BUSY, IL_TIMEDOUT and IL_INTERRUPTED, which are the caller's to judge. */
+static int resolve(Handle *self, il_wait *wait)
+{
+    il_space *segment = self->space->segment;
+    Py_ssize_t length;
+    const char *name = PyUnicode_AsUTF8AndSize(self->name, &length);
+    if (name == NULL)
+        return -1;
+    il_ref ref = 0;
+    uint8_t found = 0;
+    /* Nearly always nobody has the stripe: not worth letting go of the GIL. */
+    il_wait now = {.deadline_ns = IL_NOW};
+    int code = il_table_resolve(segment, name, (size_t)length, self->kind, 0, &now, &ref, &found);
+    if (code == IL_BUSY && wait->deadline_ns != IL_NOW) {
+        Py_BEGIN_ALLOW_THREADS;
+        code = il_table_resolve(segment, name, (size_t)length, self->kind, 0, wait, &ref, &found);
+        Py_END_ALLOW_THREADS;
+    }
+    if (code == IL_OK)
+        il_store_relaxed(&self->ref, ref);
+    else if (code != IL_BUSY && code != IL_TIMEDOUT && code != IL_INTERRUPTED)
+        raise_code(state_of(Py_TYPE(self)), code, self->space, self, NULL, found);
+    else
+        return code;
+    return code == IL_OK ? 0 : -1;
+}
+
+/* 0, or -1 with an exception when the handle's space was closed. */
+static int check_open(Handle *self)
+{
+    if (self->space->self == self->space->segment->self)
+        return 0;
+    raise_code(state_of(Py_TYPE(self)), IL_NO_SPACE_FILE, self->space, self, NULL, 0);
+    return -1;
+}
+
+PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8_t kind)
+{
+    static char *keywords[] = {"name", "space", "on_recover", "foreign_release", NULL};
+    PyObject *name = NULL, *space = NULL, *on_recover = NULL;
+    int foreign_release = 0;
+    ModuleState *state = state_of(type);
+    if (state == NULL ||
+        !PyArg_ParseTupleAndKeywords(args, kwargs, "|O$OOp", keywords, &name, &space, &on_recover, &foreign_release))
+        return NULL;
+    if (on_recover == Py_None)
+        on_recover = NULL;
+    if (on_recover != NULL && !PyCallable_Check(on_recover)) {
+        PyErr_Format(PyExc_TypeError, "on_recover must be callable, not %.100s", Py_TYPE(on_recover)->tp_name);
+        return NULL;
+    }
+    if (foreign_release && kind != IL_KIND_LOCK) {
+        PyErr_SetString(PyExc_TypeError, "foreign_release is for Lock: a re-entrant lock is released by its owner alone");
+        return NULL;
+    }
+    PyObject *checked;
+    if (check_name(type, name, &checked) < 0)
+        return NULL;
+    SpaceObject *place = space_for(state, space);
+    Handle *self = place != NULL ? (Handle *)type->tp_alloc(type, 0) : NULL;
+    if (self == NULL) {
+        Py_DECREF(checked);
+        Py_XDECREF(place);
+        return NULL;
+    }
+    self->space = place;
+    self->name = checked;
+    self->on_recover = Py_XNewRef(on_recover);
+    self->kind = kind;
+    self->foreign_release = foreign_release != 0;
+    il_wait wait = {.deadline_ns = IL_FOREVER};
+    int code = check_open(self) < 0 ? -1 : IL_INTERRUPTED;
+    while (code == IL_INTERRUPTED) {
+        code = resolve(self, &wait);
+        if (code == IL_INTERRUPTED && PyErr_CheckSignals() != 0)
+            code = -1;
+    }
+    if (code != 0) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+static int handle_traverse(PyObject *object, visitproc visit, void *arg)
+{
+    Handle *self = (Handle *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->space);
+    Py_VISIT(self->on_recover);
+    return 0;
+}
+
+static int handle_clear(PyObject *object)
+{
+    /* The space stays: a finalizer may still release this lock. */
+    Py_CLEAR(((Handle *)object)->on_recover);
+    return 0;
+}
+
+static void handle_dealloc(PyObject *object)
+{
+    Handle *self = (Handle *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    if (self->weakrefs != NULL)
+        PyObject_ClearWeakRefs(object);
+    Py_CLEAR(self->on_recover);
+    Py_CLEAR(self->space);
+    Py_CLEAR(self->name);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+/* --- arguments of acquire --- */
+
+enum { TIMEOUT_MAX_SECONDS = 9223372036 }; /* threading.TIMEOUT_MAX: 2^63 ns */
+
+/* The deadline of a timeout in seconds, -1 (only exactly) and None meaning for ever. */
+static int deadline_of(PyObject *timeout, bool blocking, bool *limited, uint64_t *deadline)
+{
+    *deadline = blocking ? IL_FOREVER : IL_NOW;
+    *limited = false;
+    if (timeout == NULL || timeout == Py_None)
+        return 0;
+    double seconds = PyFloat_AsDouble(timeout);
+    if (seconds == -1.0) {
+        if (PyErr_Occurred() == NULL)
+            return 0;
+        if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
+            PyErr_SetString(PyExc_OverflowError, "timeout value is too large");
+        }
+        return -1;
+    }
+    *limited = true;
+    if (!blocking)
+        PyErr_SetString(PyExc_ValueError, "can't specify a timeout for a non-blocking call");
+    else if (isnan(seconds) || seconds < 0)
+        PyErr_SetString(PyExc_ValueError, "timeout value must be a non-negative number");
+    else if (seconds > (double)TIMEOUT_MAX_SECONDS)
+        PyErr_SetString(PyExc_OverflowError, "timeout value is too large");
+    else {
+        *deadline = seconds == 0 ? IL_NOW : il_clock_ns() + (uint64_t)ceil(seconds * 1e9);
+        return 0;
+    }
+    return -1;
+}
+
+int parse_acquire(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, uint64_t *deadline)
+{
+    PyObject *blocking = NULL, *timeout = NULL;
+    Py_ssize_t named = kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0;
+    if (nargs > 2) {
+        PyErr_Format(PyExc_TypeError, "acquire() takes at most 2 arguments (%zd given)", nargs + named);
+        return -1;
+    }
+    if (nargs > 0)
+        blocking = args[0];
+    if (nargs > 1)
+        timeout = args[1];
+    for (Py_ssize_t i = 0; i < named; i++) {
+        PyObject *key = PyTuple_GET_ITEM(kwnames, i), **into;
+        if (PyUnicode_CompareWithASCIIString(key, "timeout") == 0)
+            into = &timeout;
+        else if (PyUnicode_CompareWithASCIIString(key, "blocking") == 0 ||
+                 PyUnicode_CompareWithASCIIString(key, "block") == 0)
+            into = &blocking;
+        else {
+            PyErr_Format(PyExc_TypeError, "acquire() got an unexpected keyword argument %R", key);
+            return -1;
+        }
+        if (*into != NULL) {
+            PyErr_Format(PyExc_TypeError, "acquire() got multiple values for argument %R", key);
+            return -1;
+        }
+        *into = args[nargs + i];
+    }
+    int blocks = blocking != NULL ? PyObject_IsTrue(blocking) : 1;
+    bool limited;
+    return blocks < 0 ? -1 : deadline_of(timeout, blocks, &limited, deadline);
+}
+
+/* --- taking and releasing --- */
+
+static PyObject *record_of(Handle *self, const il_owner *owner, uint64_t died_ns)
+{
+    PyObject *program = PyUnicode_DecodeFSDefault(owner->program), *host = PyUnicode_DecodeFSDefault(owner->host);
+    PyObject *record = NULL;
+    if (program != NULL && host != NULL)
+        record = PyObject_CallFunction(state_of(Py_TYPE(self))->owner_of, "IIOOKK", owner->pid, owner->thread, program,
+                                       host, (unsigned long long)owner->since_ns, (unsigned long long)died_ns);
+    Py_XDECREF(program);
+    Py_XDECREF(host);
+    return record;
+}
+
+/* What is known of the owner who died holding it, as a record. */
+static PyObject *dead_owner(Handle *self)
+{
+    const il_cell *cell = il_ref_cell(self->space->segment, il_load_relaxed(&self->ref));
+    il_owner owner;
+    il_cell_dead_owner(cell, &owner);
+    return record_of(self, &owner, il_load_relaxed(&cell->dead_ns));
+}
+
+/* Lets the user repair what a dead owner left half done. On an exception the lock is free again, and still marked. */
+static int recover(Handle *self)
+{
+    PyObject *owner = dead_owner(self), *result = NULL;
+    if (owner != NULL)
+        result = PyObject_CallOneArg(self->on_recover, owner);
+    Py_XDECREF(owner);
+    if (result != NULL) {
+        Py_DECREF(result);
+        return 1;
+    }
+    il_ref ref = il_load_relaxed(&self->ref);
+    il_mutex *mutex = mutex_of(self, ref);
+    if (self->kind == IL_KIND_RLOCK)
+        il_rlock_unlock(self->space->segment, mutex, il_ref_key(ref), il_load_relaxed(&mutex->holder),
+                        IL_UNLOCK_KEEP_ORPHAN);
+    else
+        il_mutex_unlock(self->space->segment, mutex, il_ref_key(ref), IL_UNLOCK_KEEP_ORPHAN);
+    return -1;
+}
+
+int take(Handle *self, lock_function lock, uint64_t deadline)
+{
+    il_wait wait = {.deadline_ns = deadline};
+    uint64_t token = this_token();
+    for (;;) {
+        il_ref ref = il_load_relaxed(&self->ref);
+        il_mutex *mutex = mutex_of(self, ref);
+        int code;
+        if (check_open(self) < 0)
+            return -1;
+        if (deadline == IL_NOW) {
+            code = lock(self->space->segment, mutex, il_ref_key(ref), token, &wait);
+        } else {
+            Py_BEGIN_ALLOW_THREADS;
+            code = lock(self->space->segment, mutex, il_ref_key(ref), token, &wait);
+            Py_END_ALLOW_THREADS;
+        }
+        if (code == IL_STALE) {
+            code = resolve(self, &wait);
+            if (code == -1)
+                return -1;
+            if (code == IL_OK)
+                continue;
+        }
+        switch (code) {
+        case IL_OK:
+            return wait.orphan && self->on_recover != NULL ? recover(self) : 1;
+        case IL_BUSY:
+        case IL_TIMEDOUT:
+            return 0;
+        case IL_INTERRUPTED:
+            if (PyErr_CheckSignals() != 0)
+                return -1;
+            break;
+        default:
+            raise_code(state_of(Py_TYPE(self)), code, self->space, self, NULL, 0);
+            return -1;
+        }
+    }
+}
+
+PyObject *released(Handle *self, int code)
+{
+    if (code == IL_OK)
+        Py_RETURN_NONE;
+    return raise_code(state_of(Py_TYPE(self)), code, self->space, self, NULL, 0);
+}
+
+/* --- asking --- */
+
+static PyObject *handle_locked(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    Handle *self = (Handle *)object;
+    il_ref ref = il_load_relaxed(&self->ref);
+    int locked = il_mutex_locked(self->space->segment, mutex_of(self, ref), il_ref_key(ref));
+    if (locked < 0)
+        return raise_code(state_of(Py_TYPE(self)), locked, self->space, self, NULL, 0);
+    return PyBool_FromLong(locked);
+}
+
+static PyObject *handle_owner(PyObject *object, void *Py_UNUSED(closure))
+{
+    Handle *self = (Handle *)object;
+    il_ref ref = il_load_relaxed(&self->ref);
+    il_owner owner;
+    int code = il_mutex_owner(self->space->segment, mutex_of(self, ref), il_ref_key(ref), &owner);
+    if (code == IL_NOT_HELD)
+        Py_RETURN_NONE;
+    if (code != IL_OK)
+        return raise_code(state_of(Py_TYPE(self)), code, self->space, self, NULL, 0);
+    return record_of(self, &owner, 0);
+}
+
+/* The cell, if it still is this name's. */
+static const il_cell *present_cell(Handle *self)
+{
+    il_ref ref = il_load_relaxed(&self->ref);
+    const il_cell *cell = il_ref_cell(self->space->segment, ref);
+    return (il_load_relaxed(&cell->mutex.word) & IL_GENERATION) == il_ref_key(ref) ? cell : NULL;
+}
+
+static PyObject *handle_fence(PyObject *object, void *Py_UNUSED(closure))
+{
+    Handle *self = (Handle *)object;
+    const il_cell *cell = present_cell(self);
+    return PyLong_FromUnsignedLongLong(il_load_relaxed(cell != NULL ? &cell->mutex.fence
+                                                                    : &self->space->segment->header->fence_floor));
+}
+
+static PyObject *handle_recovered(PyObject *object, void *Py_UNUSED(closure))
+{
+    Handle *self = (Handle *)object;
+    const il_cell *cell = present_cell(self);
+    uint32_t half = cell != NULL ? (uint32_t)il_load_relaxed(&cell->mutex.word) : 0;
+    uint32_t slot = il_self(self->space->segment);
+    if (slot == 0 || (half & IL_OWNER) != slot || !(half & IL_ORPHAN))
+        Py_RETURN_NONE;
+    return dead_owner(self);
+}
+
+static PyObject *handle_counts(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    Handle *self = (Handle *)object;
+    const il_cell *cell = present_cell(self);
+    if (cell == NULL)
+        return Py_BuildValue("KKId", 0ull, 0ull, 0u, 0.0);
+    const il_mutex *mutex = &cell->mutex;
+    return Py_BuildValue("KKId", (unsigned long long)(il_load_relaxed(&mutex->fence) - cell->fence_base),
+                         (unsigned long long)il_load_relaxed(&mutex->contended),
+                         (unsigned int)il_load_relaxed(&mutex->recoveries),
+                         (double)il_load_relaxed(&mutex->waited_ns) / 1e9);
+}
+
+/* Gives a Python subclass method descriptors of its own. CPython's specialised calls (PEP 659) want the object's type to be
+ * the very type that the descriptor belongs to: inherited ones make acquire() and release() half as slow again. A method
+ * that the subclass, or a class between, defines in Python is left alone. */
+static int own_methods_of(PyTypeObject *class, PyTypeObject *base)
+{
+    PyObject *dict = PyObject_GetAttrString((PyObject *)base, "__dict__");
+    PyObject *items = dict != NULL ? PyMapping_Items(dict) : NULL;
+    int failed = items == NULL;
+    for (Py_ssize_t i = 0; !failed && i < PyList_GET_SIZE(items); i++) {
+        PyObject *name = PyTuple_GET_ITEM(PyList_GET_ITEM(items, i), 0), *theirs = PyTuple_GET_ITEM(PyList_GET_ITEM(items, i), 1);
+        if (!Py_IS_TYPE(theirs, &PyMethodDescr_Type))
+            continue;
+        PyObject *ours = PyObject_GetAttr((PyObject *)class, name), *own = NULL;
+        if (ours == theirs) {
+            own = PyDescr_NewMethod(class, ((PyMethodDescrObject *)theirs)->d_method);
+            failed = own == NULL || PyObject_SetAttr((PyObject *)class, name, own) < 0;
+        }
+        failed = failed || ours == NULL;
+        Py_XDECREF(own);
+        Py_XDECREF(ours);
+    }
+    Py_XDECREF(items);
+    Py_XDECREF(dict);
+    return failed ? -1 : 0;
+}
+
+static PyObject *handle_init_subclass(PyObject *class, PyObject *Py_UNUSED(ignored))
+{
+    PyTypeObject *handle_type = state_of((PyTypeObject *)class)->handle_type;
+    PyObject *bases = ((PyTypeObject *)class)->tp_mro;
+    for (Py_ssize_t i = 1; i < PyTuple_GET_SIZE(bases); i++) {
+        PyTypeObject *base = (PyTypeObject *)PyTuple_GET_ITEM(bases, i);
+        if (PyType_IsSubtype(base, handle_type) && own_methods_of((PyTypeObject *)class, base) < 0)
+            return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef handle_methods[] = {
+    {"__init_subclass__", handle_init_subclass, METH_NOARGS | METH_CLASS, NULL},
+    {"locked", handle_locked, METH_NOARGS,
+     PyDoc_STR("locked($self, /)\n--\n\nWhether somebody alive holds it, this process included.")},
+    {"_counts", handle_counts, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef handle_getset[] = {
+    {"owner", handle_owner, NULL, PyDoc_STR("Who holds it: an Owner, or None. A snapshot."), NULL},
+    {"fence", handle_fence, NULL,
+     PyDoc_STR("The number of the latest acquisition. It rises with every acquisition of this name, in every process:\n"
+               "pass it along with writes, so that a store can refuse a former owner's."),
+     NULL},
+    {"recovered", handle_recovered, NULL,
+     PyDoc_STR("While held: the Owner from whose death this acquisition took over, else None."), NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef handle_members[] = {
+    {"name", T_OBJECT_EX, offsetof(Handle, name), READONLY, PyDoc_STR("The name, made up for an anonymous object.")},
+    {"space", T_OBJECT_EX, offsetof(Handle, space), READONLY, PyDoc_STR("The Space the name lives in.")},
+    {"on_recover", T_OBJECT, offsetof(Handle, on_recover), READONLY, PyDoc_STR("The function given, or None.")},
+    {"_foreign_release", T_BOOL, offsetof(Handle, foreign_release), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Handle, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot handle_slots[] = {
+    {Py_tp_doc, PyDoc_STR("Base of all handles: a name in a space.")},
+    {Py_tp_dealloc, handle_dealloc},
+    {Py_tp_traverse, handle_traverse},
+    {Py_tp_clear, handle_clear},
+    {Py_tp_methods, handle_methods},
+    {Py_tp_getset, handle_getset},
+    {Py_tp_members, handle_members},
+    {0, NULL},
+};
+
+PyType_Spec handle_spec = {
+    .name = "interlock._engine.Handle",
+    .basicsize = sizeof(Handle),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = handle_slots,
+};

@@ -1,0 +1,154 @@
+/* The extension module: its state, its types, fork, and the one place where codes become exceptions. */
+#include "binding.h"
+
+il_process this_process;
+
+PyObject *raise_code(ModuleState *state, int code, SpaceObject *space, Handle *handle, const il_error *error,
+                     uint8_t found_kind)
+{
+    il_error none = {0};
+    if (error == NULL)
+        error = space != NULL && space->segment != NULL && space->segment->error.code == code ? &space->segment->error
+                                                                                            : &none;
+    if (state == NULL || state->exception_of == NULL) {
+        /* The interpreter is being torn down and has already forgotten the package. */
+        PyErr_Format(PyExc_RuntimeError, "%s: %s", il_status_name(code), il_status_text(code));
+        return NULL;
+    }
+    PyObject *path = Py_NewRef(Py_None);
+    if (space != NULL && space->segment != NULL)
+        Py_SETREF(path, PyUnicode_DecodeFSDefault(space->segment->path));
+    if (path == NULL)
+        return NULL;
+    PyObject *exception = PyObject_CallFunction(
+        state->exception_of, "ssOOOiIKB", il_status_name(code), il_status_text(code), path,
+        handle != NULL ? handle->name : Py_None, handle != NULL ? (PyObject *)Py_TYPE(handle) : Py_None,
+        error->sys_errno, error->found, (unsigned long long)error->wanted, found_kind);
+    Py_DECREF(path);
+    if (exception != NULL) {
+        PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
+        Py_DECREF(exception);
+    }
+    return NULL;
+}
+
+static void before_fork(void)
+{
+    il_process_before_fork(&this_process);
+}
+
+static void after_fork_parent(void)
+{
+    il_process_after_fork(&this_process);
+}
+
+static void after_fork_child(void)
+{
+    il_process_after_fork(&this_process);
+    thread_token = 0;
+}
+
+/* Once per process, however many interpreters import the module. */
+static void start_process(void)
+{
+    il_process_init(&this_process);
+    pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+}
+
+/* _set_hooks(exception_of, owner_of, find_space): what the package lends to the extension. */
+static PyObject *set_hooks(PyObject *module, PyObject *args)
+{
+    ModuleState *state = PyModule_GetState(module);
+    PyObject *exception_of, *owner_of, *find_space;
+    if (!PyArg_ParseTuple(args, "OOO", &exception_of, &owner_of, &find_space))
+        return NULL;
+    Py_XSETREF(state->exception_of, Py_NewRef(exception_of));
+    Py_XSETREF(state->owner_of, Py_NewRef(owner_of));
+    Py_XSETREF(state->find_space, Py_NewRef(find_space));
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef module_methods[] = {
+    {"_set_hooks", set_hooks, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject *base, PyTypeObject **keep)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, (PyObject *)base);
+    if (type == NULL)
+        return -1;
+    int failed = PyModule_AddType(module, (PyTypeObject *)type);
+    if (keep != NULL && failed == 0)
+        *keep = (PyTypeObject *)type;
+    else
+        Py_DECREF(type);
+    return failed;
+}
+
+static int module_exec(PyObject *module)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    ModuleState *state = PyModule_GetState(module);
+    pthread_once(&once, start_process);
+    int failed = add_type(module, &space_spec, NULL, &state->space_type) < 0 ||
+                 add_type(module, &handle_spec, NULL, &state->handle_type) < 0 ||
+                 add_type(module, &lock_spec, state->handle_type, NULL) < 0 ||
+                 add_type(module, &rlock_spec, state->handle_type, NULL) < 0 ||
+                 PyModule_AddIntConstant(module, "LAYOUT_VERSION", IL_LAYOUT_VERSION) < 0 ||
+                 PyModule_AddIntConstant(module, "SLOTS_LIMIT", IL_SLOTS_LIMIT) < 0;
+    return failed ? -1 : 0;
+}
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    ModuleState *state = PyModule_GetState(module);
+    Py_VISIT(state->space_type);
+    Py_VISIT(state->handle_type);
+    Py_VISIT(state->exception_of);
+    Py_VISIT(state->owner_of);
+    Py_VISIT(state->find_space);
+    Py_VISIT(state->default_space);
+    return 0;
+}
+
+static int module_clear(PyObject *module)
+{
+    ModuleState *state = PyModule_GetState(module);
+    Py_CLEAR(state->space_type);
+    Py_CLEAR(state->handle_type);
+    Py_CLEAR(state->exception_of);
+    Py_CLEAR(state->owner_of);
+    Py_CLEAR(state->find_space);
+    Py_CLEAR(state->default_space);
+    return 0;
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+#ifdef Py_MOD_PER_INTERPRETER_GIL_SUPPORTED
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+#ifdef Py_MOD_GIL_NOT_USED
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+struct PyModuleDef engine_module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "interlock._engine",
+    .m_doc = "The binding of the shared-memory engine. Private: use the interlock package.",
+    .m_size = sizeof(ModuleState),
+    .m_methods = module_methods,
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+};
+
+PyMODINIT_FUNC PyInit__engine(void);
+
+PyMODINIT_FUNC PyInit__engine(void)
+{
+    return PyModuleDef_Init(&engine_module);
+}

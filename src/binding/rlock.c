@@ -1,0 +1,134 @@
+/* RLock: threading.RLock's methods on a named mutex. The thread that took it may take it again, and alone may release. */
+#include "binding.h"
+
+static PyObject *rlock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    return handle_new(type, args, kwargs, IL_KIND_RLOCK);
+}
+
+static bool rlock_take_fast(Handle *self, uint64_t token)
+{
+    if (!take_fast(self, token))
+        return false;
+    il_store_relaxed(&mutex_of(self, il_load_relaxed(&self->ref))->depth, 1);
+    return true;
+}
+
+static PyObject *rlock_acquire(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    Handle *self = (Handle *)object;
+    uint64_t deadline = IL_FOREVER;
+    if ((nargs != 0 || kwnames != NULL) && parse_acquire(args, nargs, kwnames, &deadline) < 0)
+        return NULL;
+    if (rlock_take_fast(self, this_token()))
+        Py_RETURN_TRUE;
+    il_ref ref = il_load_relaxed(&self->ref);
+    /* Re-entry never waits, so it is not worth letting go of the GIL. */
+    if (il_rlock_mine(self->space->segment, mutex_of(self, ref), il_ref_key(ref), this_token()))
+        deadline = IL_NOW;
+    int taken = take(self, il_rlock_lock, deadline);
+    return taken < 0 ? NULL : PyBool_FromLong(taken);
+}
+
+static PyObject *rlock_enter(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    return rlock_acquire(object, NULL, 0, NULL);
+}
+
+static PyObject *rlock_release(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    Handle *self = (Handle *)object;
+    il_ref ref = il_load_relaxed(&self->ref);
+    return released(self, il_rlock_unlock(self->space->segment, mutex_of(self, ref), il_ref_key(ref), this_token(), 0));
+}
+
+static PyObject *rlock_exit(PyObject *object, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs))
+{
+    return rlock_release(object, NULL);
+}
+
+static uint32_t own_depth(Handle *self)
+{
+    il_ref ref = il_load_relaxed(&self->ref);
+    il_mutex *mutex = mutex_of(self, ref);
+    return il_rlock_mine(self->space->segment, mutex, il_ref_key(ref), this_token()) ? il_load_relaxed(&mutex->depth) : 0;
+}
+
+/* What threading.Condition asks of a re-entrant lock. */
+
+static PyObject *rlock_is_owned(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(own_depth((Handle *)object) != 0);
+}
+
+static PyObject *rlock_recursion_count(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    return PyLong_FromUnsignedLong(own_depth((Handle *)object));
+}
+
+static PyObject *rlock_release_save(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    Handle *self = (Handle *)object;
+    uint32_t depth = own_depth(self);
+    il_ref ref = il_load_relaxed(&self->ref);
+    if (depth != 0)
+        il_store_relaxed(&mutex_of(self, ref)->depth, 1);
+    PyObject *done = rlock_release(object, NULL);
+    if (done == NULL)
+        return NULL;
+    Py_DECREF(done);
+    return PyLong_FromUnsignedLong(depth);
+}
+
+static PyObject *rlock_acquire_restore(PyObject *object, PyObject *saved)
+{
+    Handle *self = (Handle *)object;
+    unsigned long depth = PyLong_AsUnsignedLong(saved);
+    if (depth == (unsigned long)-1 && PyErr_Occurred())
+        return NULL;
+    if (depth == 0 || depth > UINT32_MAX) {
+        PyErr_SetString(PyExc_ValueError, "not a state that _release_save() returned");
+        return NULL;
+    }
+    PyObject *done = rlock_acquire(object, NULL, 0, NULL);
+    if (done == NULL)
+        return NULL;
+    il_store_relaxed(&mutex_of(self, il_load_relaxed(&self->ref))->depth, (uint32_t)depth);
+    Py_DECREF(done);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef rlock_methods[] = {
+    {"acquire", (PyCFunction)(void (*)(void))rlock_acquire, METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("acquire($self, /, blocking=True, timeout=-1)\n--\n\n"
+               "Take the lock, once more if this thread has it already; wait for it at most `timeout`\n"
+               "seconds (-1 or None: for ever).\n\n"
+               "Returns whether it was taken.\n"
+               "Raises ValueError for a negative or NaN timeout or one given with blocking=False,\n"
+               "OverflowError for one above threading.TIMEOUT_MAX, SpaceError when the space is unusable.")},
+    {"release", rlock_release, METH_NOARGS,
+     PyDoc_STR("release($self, /)\n--\n\n"
+               "Undo one acquire; the last one gives the lock back.\n\n"
+               "Raises NotHeld when nobody has it, NotOwner when another thread or process has.")},
+    {"__enter__", rlock_enter, METH_NOARGS, NULL},
+    {"__exit__", (PyCFunction)(void (*)(void))rlock_exit, METH_FASTCALL, NULL},
+    {"_is_owned", rlock_is_owned, METH_NOARGS, NULL},
+    {"_recursion_count", rlock_recursion_count, METH_NOARGS, NULL},
+    {"_release_save", rlock_release_save, METH_NOARGS, NULL},
+    {"_acquire_restore", rlock_acquire_restore, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot rlock_slots[] = {
+    {Py_tp_doc, PyDoc_STR("The hot half of interlock.RLock.")},
+    {Py_tp_new, rlock_new},
+    {Py_tp_methods, rlock_methods},
+    {0, NULL},
+};
+
+PyType_Spec rlock_spec = {
+    .name = "interlock._engine.RLock",
+    .basicsize = sizeof(Handle),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = rlock_slots,
+};

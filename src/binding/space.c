@@ -1,0 +1,246 @@
+/* Space: opening segments, one per file and process however many objects stand for it. */
+#include <string.h>
+
+#include "binding.h"
+
+/* The segments of this process. They stay mapped until it ends, because a thread may be waiting inside. */
+typedef struct Opened {
+    struct Opened *next;
+    il_space *segment;
+} Opened;
+
+static Opened *opened;
+static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
+/* What a closed space's slot pointer points to: no slot. */
+static il_u32 no_slot;
+
+static int open_segment(const char *path, const il_options *options, il_space **segment, il_error *error)
+{
+    int code = IL_NO_SPACE_FILE;
+    *error = (il_error){0};
+    pthread_mutex_lock(&opening);
+    for (Opened *entry = opened; entry != NULL; entry = entry->next) {
+        if (strcmp(entry->segment->path, path) != 0)
+            continue;
+        *segment = entry->segment;
+        code = il_space_check(entry->segment, true);
+        if (code == IL_OK && options->id != 0 && options->id != entry->segment->header->id)
+            code = IL_REPLACED;
+        error->code = code;
+        pthread_mutex_unlock(&opening);
+        return code;
+    }
+    Opened *entry = malloc(sizeof *entry);
+    if (entry != NULL)
+        code = il_space_open(&this_process, path, options, segment, error);
+    if (code == IL_OK) {
+        entry->segment = *segment;
+        entry->next = opened;
+        opened = entry;
+    } else {
+        free(entry);
+    }
+    pthread_mutex_unlock(&opening);
+    return code;
+}
+
+static int space_init(PyObject *object, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"path", "slots", "must_exist", "id", NULL};
+    SpaceObject *self = (SpaceObject *)object;
+    PyObject *path;
+    unsigned int slots = 0;
+    int must_exist = 0;
+    unsigned long long id = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O&|IpK", keywords, PyUnicode_FSConverter, &path, &slots, &must_exist,
+                                     &id))
+        return -1;
+    il_options options = {.slots = slots, .must_exist = must_exist != 0, .id = id};
+    il_error error;
+    il_space *segment = NULL;
+    int code;
+    Py_BEGIN_ALLOW_THREADS;
+    code = open_segment(PyBytes_AS_STRING(path), &options, &segment, &error);
+    Py_END_ALLOW_THREADS;
+    Py_DECREF(path);
+    if (code != IL_OK) {
+        raise_code(state_of(Py_TYPE(self)), code, NULL, NULL, &error, 0);
+        return -1;
+    }
+    self->segment = segment;
+    self->self = segment->self;
+    self->cells = segment->cells;
+    return 0;
+}
+
+static int space_traverse(PyObject *object, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(object));
+    return 0;
+}
+
+static void space_dealloc(PyObject *object)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    if (((SpaceObject *)object)->weakrefs != NULL)
+        PyObject_ClearWeakRefs(object);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+static il_space *segment_of(SpaceObject *self)
+{
+    if (self->segment == NULL || self->self != self->segment->self) {
+        raise_code(state_of(Py_TYPE(self)), IL_NO_SPACE_FILE, self->segment != NULL ? self : NULL, NULL, NULL, 0);
+        return NULL;
+    }
+    return self->segment;
+}
+
+static PyObject *space_close(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    ((SpaceObject *)object)->self = &no_slot;
+    Py_RETURN_NONE;
+}
+
+/* Waits in the engine for a stripe, letting signals in. */
+#define WITH_SIGNALS(code, call)                                                                                       \
+    do {                                                                                                               \
+        Py_BEGIN_ALLOW_THREADS;                                                                                        \
+        (code) = (call);                                                                                               \
+        Py_END_ALLOW_THREADS;                                                                                          \
+    } while ((code) == IL_INTERRUPTED && PyErr_CheckSignals() == 0)
+
+static PyObject *space_unlink(PyObject *object, PyObject *given)
+{
+    SpaceObject *self = (SpaceObject *)object;
+    il_space *segment = segment_of(self);
+    Py_ssize_t length;
+    const char *name = segment != NULL ? PyUnicode_AsUTF8AndSize(given, &length) : NULL;
+    if (name == NULL)
+        return NULL;
+    il_wait wait = {.deadline_ns = IL_FOREVER};
+    int code = IL_ABSENT;
+    if (length > 0 && length <= IL_NAME_MAX)
+        WITH_SIGNALS(code, il_table_unlink(segment, name, (size_t)length, &wait));
+    if (code == IL_INTERRUPTED)
+        return NULL;
+    if (code == IL_ABSENT) {
+        PyErr_SetObject(PyExc_KeyError, given);
+        return NULL;
+    }
+    if (code == IL_BUSY) {
+        PyErr_Format(PyExc_RuntimeError, "%R is held or waited for: it cannot be unlinked now", given);
+        return NULL;
+    }
+    return code == IL_OK ? Py_NewRef(Py_None) : raise_code(state_of(Py_TYPE(self)), code, self, NULL, NULL, 0);
+}
+
+static PyObject *space_list(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    SpaceObject *self = (SpaceObject *)object;
+    il_space *segment = segment_of(self);
+    PyObject *list = segment != NULL ? PyList_New(0) : NULL;
+    il_entry *entries = NULL;
+    int room = 64;
+    for (uint32_t stripe = 0; list != NULL && stripe < IL_STRIPES; stripe++) {
+        int count = room + 1;
+        while (count > room) {
+            if (entries == NULL || count > room) {
+                room = count;
+                il_entry *more = PyMem_Realloc(entries, (size_t)room * sizeof *entries);
+                if (more == NULL) {
+                    PyMem_Free(entries);
+                    Py_DECREF(list);
+                    return PyErr_NoMemory();
+                }
+                entries = more;
+            }
+            il_wait wait = {.deadline_ns = IL_FOREVER};
+            WITH_SIGNALS(count, il_table_list(segment, stripe, entries, room, &wait));
+        }
+        if (count < 0 && count != IL_INTERRUPTED)
+            raise_code(state_of(Py_TYPE(self)), count, self, NULL, NULL, 0);
+        if (count < 0)
+            Py_CLEAR(list);
+        for (int i = 0; list != NULL && i < count; i++) {
+            PyObject *row = Py_BuildValue("s#BIK", entries[i].name, (Py_ssize_t)entries[i].length, entries[i].kind,
+                                          entries[i].half, (unsigned long long)entries[i].fence);
+            if (row == NULL || PyList_Append(list, row) < 0)
+                Py_CLEAR(list);
+            Py_XDECREF(row);
+        }
+    }
+    PyMem_Free(entries);
+    return list;
+}
+
+static PyObject *space_describe(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    il_space *segment = segment_of((SpaceObject *)object);
+    if (segment == NULL)
+        return NULL;
+    uint32_t levels = il_load_relaxed(&segment->header->levels);
+    unsigned long long bytes = segment->header->tags_at + (unsigned long long)il_cells_of_levels(levels) *
+                                                              (sizeof(il_cell) + sizeof(il_u32));
+    return Py_BuildValue("KIIK", (unsigned long long)segment->header->id, segment->header->slot_count,
+                         il_cells_of_levels(levels), bytes);
+}
+
+static PyObject *space_path(PyObject *object, void *Py_UNUSED(closure))
+{
+    SpaceObject *self = (SpaceObject *)object;
+    if (self->segment == NULL)
+        Py_RETURN_NONE;
+    return PyUnicode_DecodeFSDefault(self->segment->path);
+}
+
+static PyObject *space_closed(PyObject *object, void *Py_UNUSED(closure))
+{
+    SpaceObject *self = (SpaceObject *)object;
+    return PyBool_FromLong(self->segment == NULL || self->self != self->segment->self);
+}
+
+static PyMethodDef space_methods[] = {
+    {"close", space_close, METH_NOARGS,
+     PyDoc_STR("close($self, /)\n--\n\n"
+               "Refuse further use through this Space and the handles made from it.\n\n"
+               "What they hold stays held until this process ends: release before you close.")},
+    {"unlink", space_unlink, METH_O,
+     PyDoc_STR("unlink($self, name, /)\n--\n\n"
+               "Forget a name that nobody holds or waits for.\n\n"
+               "Raises KeyError when there is no such name, RuntimeError when it is in use.")},
+    {"_list", space_list, METH_NOARGS, NULL},
+    {"_describe", space_describe, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef space_getset[] = {
+    {"path", space_path, NULL, PyDoc_STR("The space's file."), NULL},
+    {"closed", space_closed, NULL, PyDoc_STR("Whether close() was called."), NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef space_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(SpaceObject, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot space_slots[] = {
+    {Py_tp_doc, PyDoc_STR("A segment of shared memory.")},
+    {Py_tp_init, space_init},
+    {Py_tp_dealloc, space_dealloc},
+    {Py_tp_traverse, space_traverse},
+    {Py_tp_methods, space_methods},
+    {Py_tp_getset, space_getset},
+    {Py_tp_members, space_members},
+    {0, NULL},
+};
+
+PyType_Spec space_spec = {
+    .name = "interlock._engine.Space",
+    .basicsize = sizeof(SpaceObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = space_slots,
+};

@@ -1,0 +1,231 @@
+/* The engine: named objects in one shared-memory file per space.
+ *
+ * There are no globals but the list of mapped ranges that the SIGBUS handler needs (il_truncation_linux.c): everything else
+ * hangs on an il_process, so several virtual processes can run as threads of one program under a race detector.
+ *
+ * `int` results are codes of il_status.h. */
+#ifndef IL_ENGINE_H
+#define IL_ENGINE_H
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#include "il_layout.h"
+#include "il_status.h"
+
+/* What one process has once, for all its spaces. */
+typedef struct il_process {
+    /* Held while a descriptor is open whose lock must not reach a forked child, and by fork itself. */
+    pthread_mutex_t fork_mutex;
+    /* Set once before the first space is opened: several processors, so a short spin can pay. */
+    bool spins;
+} il_process;
+
+void il_process_init(il_process *process);
+/* For pthread_atfork: prepare, parent and child. */
+void il_process_before_fork(il_process *process);
+void il_process_after_fork(il_process *process);
+
+/* Why an open failed, for a person. */
+typedef struct il_error {
+    int code;
+    int sys_errno;     /* 0 when no system call failed */
+    uint32_t found;    /* LAYOUT: the version found; ORPHANED_USERS: a pid; SLOTS_FULL: how many slots */
+    uint64_t wanted;   /* SPACE_FULL: bytes that could not be had */
+} il_error;
+
+typedef struct il_space {
+    /* Read-only after open. */
+    il_process *process;
+    unsigned char *base;
+    size_t mapped;
+    il_header *header;
+    il_slot *slots;
+    il_mutex *stripes;
+    il_u32 *tags;
+    il_cell *cells;
+    dev_t device;
+    ino_t inode;
+    char *path;
+    /* The process slot, in a page that reads 0 in a forked child: 0 means "not attached yet". */
+    il_u32 *self;
+    void *pin; /* guard: fork mutex. Meaningful only while *self is not 0 */
+    _Atomic int probe_fd; /* for asking about byte locks; verified before each use, since anybody may close it */
+    il_u64 checked_ns;    /* when the file was last seen in its place */
+    il_u32 wiped;         /* the file is gone, replaced or truncated: refuse everything */
+    il_error error;       /* guard: fork mutex. Details of the last failed claim or growth */
+} il_space;
+
+typedef struct il_options {
+    uint32_t slots;   /* process slots of a space that is made; 0: the default */
+    bool must_exist;  /* never make the space */
+    uint64_t id;      /* 0, or the id that the space must have */
+} il_options;
+
+/* Opens the space at `path`, and makes it unless told not to. */
+int il_space_open(il_process *process, const char *path, const il_options *options, il_space **out, il_error *error);
+
+/* Lets go of the mapping and of the process slot. Nothing of this space may be in use or held. */
+void il_space_close(il_space *space);
+
+/* A second il_space on the same mapping, for another virtual process of the same program; it never unmaps the range. */
+int il_space_view(il_process *process, const il_space *space, il_space **out);
+
+/* Whether the file is still in its place: IL_OK or IL_WIPED. Asks the kernel at most every 50 ms unless `now`. */
+int il_space_check(il_space *space, bool now);
+
+/* --- process slots (il_slot.c) --- */
+
+/* This process's slot, 0 when it has none yet. One load. */
+static inline uint32_t il_self(const il_space *space)
+{
+    return il_load_relaxed(space->self);
+}
+
+/* Gives this process a slot unless it has one. */
+int il_attach(il_space *space);
+
+/* Whether the process of slot k is alive: 1 or 0, or a code. */
+int il_slot_alive(il_space *space, uint32_t k);
+
+/* Frees everything that the dead process of slot k left. IL_OK, or IL_BUSY when it lives or another reaps it now. */
+int il_reap(il_space *space, uint32_t k);
+
+typedef struct il_owner {
+    uint32_t pid, thread;
+    uint64_t since_ns;   /* wall clock; 0: not known */
+    uint64_t started_ns; /* wall clock; when the process got its slot */
+    uint64_t pid_space;
+    char host[IL_HOST_MAX];
+    char program[IL_PROGRAM_MAX];
+} il_owner;
+
+/* What is known of slot k's process. */
+void il_slot_describe(const il_space *space, uint32_t k, il_owner *owner);
+
+/* What is known of the last owner that died holding this cell's object. Its program is cut short. */
+void il_cell_dead_owner(const il_cell *cell, il_owner *owner);
+
+/* --- names (il_table.c) --- */
+
+/* Where a name lives: generation << 32 | cell index. One word, so threads may share it without a lock. 0: nowhere yet. */
+typedef uint64_t il_ref;
+
+static inline il_cell *il_ref_cell(const il_space *space, il_ref ref)
+{
+    return &space->cells[(uint32_t)ref];
+}
+
+static inline uint64_t il_ref_key(il_ref ref)
+{
+    return ref & IL_GENERATION;
+}
+
+/* When to stop waiting, and what a wait has gone through so far; one per blocking call, kept across interruptions. */
+typedef struct il_wait {
+    uint64_t deadline_ns; /* monotonic; IL_NOW: do not wait; IL_FOREVER */
+    uint64_t began_ns;    /* 0: has not had to wait yet */
+    uint32_t slices;      /* slices slept to their end */
+    bool slept, woken;    /* went to sleep; was woken by a release at least once */
+    bool orphan;          /* out: the lock was left by a dead owner */
+} il_wait;
+
+#define IL_NOW 0u
+#define IL_FOREVER UINT64_MAX
+
+/* Finds `name` or makes it. IL_KIND / IL_PARAMETER: it is in use as something else; `found_kind` says as what. */
+int il_table_resolve(il_space *space, const char *name, size_t length, uint8_t kind, uint64_t parameter, il_wait *wait,
+                     il_ref *ref, uint8_t *found_kind);
+
+/* Forgets a name that nobody holds or waits for. IL_ABSENT, IL_BUSY. */
+int il_table_unlink(il_space *space, const char *name, size_t length, il_wait *wait);
+
+typedef struct il_entry {
+    char name[IL_NAME_MAX + 1];
+    uint8_t length, kind;
+    uint32_t half;
+    uint64_t fence;
+} il_entry;
+
+/* Copies the named cells of one stripe into `entries`, up to `room`. Returns how many there are, or a code. */
+int il_table_list(il_space *space, uint32_t stripe, il_entry *entries, int room, il_wait *wait);
+
+/* Cells in the first `levels` levels. */
+static inline uint32_t il_cells_of_levels(uint32_t levels)
+{
+    return (uint32_t)IL_WAYS * IL_STRIPES * (((1u << (2 * levels)) - 1u) / 3u);
+}
+
+/* --- the lock word (il_mutex.c) --- */
+
+/* Takes a free, unremarkable mutex: one compare-and-swap. False: take the long way. */
+static inline bool il_mutex_try_fast(il_mutex *mutex, uint64_t key, uint32_t slot, uint64_t holder)
+{
+    uint64_t expected = key;
+    /* Acquire: pairs with the release CAS of whoever left the word free. Slot 0 never gets here: it would store "free". */
+    if (slot == 0 || !il_cas_acquire(&mutex->word, &expected, key | slot))
+        return false;
+    /* Ours now, so plain read-modify-write: relaxed, because whoever trusts them read the word first. */
+    il_store_relaxed(&mutex->holder, holder);
+    il_store_relaxed(&mutex->fence, il_load_relaxed(&mutex->fence) + 1);
+    return true;
+}
+
+/* Frees a mutex that this process holds and nobody waits for. False: take the long way. */
+static inline bool il_mutex_unlock_fast(il_mutex *mutex, uint64_t key, uint32_t slot)
+{
+    uint64_t expected = key | slot;
+    /* Release: pairs with every acquire CAS. */
+    return slot != 0 && il_cas_release(&mutex->word, &expected, key);
+}
+
+/* Takes the mutex, waiting as `wait` says. IL_OK, IL_BUSY, IL_TIMEDOUT, IL_INTERRUPTED, IL_STALE, or an error. After
+ * IL_INTERRUPTED call again with the same `wait`. The holder's token must not be 0. */
+int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holder, il_wait *wait);
+
+enum {
+    IL_UNLOCK_FOREIGN = 1,     /* whoever owns it */
+    IL_UNLOCK_KEEP_ORPHAN = 2, /* it stays marked as left by a dead owner */
+};
+/* Frees the mutex. IL_OK, IL_NOT_HELD, IL_NOT_OWNER. */
+int il_mutex_unlock(il_space *space, il_mutex *mutex, uint64_t key, unsigned flags);
+
+/* Whether somebody alive holds it: 1 or 0, or a code. */
+int il_mutex_locked(il_space *space, il_mutex *mutex, uint64_t key);
+
+/* Who holds it: IL_OK, or IL_NOT_HELD. A snapshot. */
+int il_mutex_owner(il_space *space, il_mutex *mutex, uint64_t key, il_owner *owner);
+
+/* --- the re-entrant lock (il_rlock.c): a mutex whose holder counts --- */
+
+int il_rlock_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holder, il_wait *wait);
+int il_rlock_unlock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holder, unsigned flags);
+
+/* Whether this very holder has it. */
+static inline bool il_rlock_mine(const il_space *space, il_mutex *mutex, uint64_t key, uint64_t holder)
+{
+    uint32_t slot = il_self(space);
+    uint64_t word = il_load_relaxed(&mutex->word);
+    /* Relaxed: the token is stored by its holder and cleared before every release, so only its own thread can find its
+     * own token under its own slot. */
+    return slot != 0 && (word & (IL_GENERATION | IL_OWNER | IL_FILLING)) == (key | slot) &&
+           il_load_relaxed(&mutex->holder) == holder;
+}
+
+/* --- between the engine's files --- */
+
+/* Opens the space's file once more, verified to be the mapped one; -1 with space->error set. Held: the fork mutex. */
+int il__reopen(il_space *space);
+
+/* Clears what slot k, which is dead and whose byte the caller holds, owns. */
+void il__table_sweep(il_space *space, uint32_t k);
+void il__mutex_orphan(il_mutex *mutex, uint32_t k, bool mark);
+
+/* Publishes one more level than `levels`, unless somebody else already has. Held: no stripe. */
+int il__segment_grow(il_space *space, uint32_t levels);
+
+/* Watches [base, base + length) for accesses beyond the end of a truncated file, which set *wiped instead of killing. */
+int il__truncation_watch(void *base, size_t length, il_u32 *wiped);
+void il__truncation_unwatch(void *base);
+
+#endif

@@ -1,0 +1,129 @@
+/* What lies in a space's file: fixed-width fields, offsets and no pointers, 64-byte lines.
+ *
+ *   header | process slots | stripes | tags | cells
+ *
+ * The header, the slots, the stripes and the first level of tags and cells are reserved (fallocate) before the file gets
+ * its name, so nobody ever sees a half-made space. Tags and cells then grow level by level: level L holds
+ * IL_WAYS * (stripe_count << 2L) cells, right behind the cells of level L - 1, so a cell's index and address never change.
+ * The file is sparse: room for a level is reserved just before the level is published in `levels`.
+ *
+ * "Guard" below says who may write a field. "Stripe" is the stripe mutex of the cell's name; "owner" is whoever the word
+ * names; "byte k" is the kernel lock on byte k of the file, which process slot k is made of (il_slot.c). */
+#ifndef IL_LAYOUT_H
+#define IL_LAYOUT_H
+
+#include <stddef.h>
+
+#include "il_atomic.h"
+
+#define IL_MAGIC "INTERLK"
+#define IL_LAYOUT_VERSION 1u
+#define IL_BYTE_ORDER 0x01020304u
+
+enum {
+    IL_NAME_MAX = 255,           /* bytes of a name, without a terminator */
+    IL_WAYS = 8,                 /* cells of one bucket: the cells that one name can have in one level */
+    IL_STRIPES = 256,            /* buckets of level 0, and mutexes of the table */
+    IL_LEVELS = 6,               /* most levels: 2.8 million cells */
+    IL_SOFT_LEVELS = 3,          /* up to here a full bucket grows the table; beyond, idle cells are evicted first */
+    IL_SLOTS_DEFAULT = 8192,     /* most processes that use one space at a time */
+    IL_SLOTS_LIMIT = 0xFFFF,     /* what the word's owner field can name */
+    IL_PROGRAM_MAX = 160,        /* bytes of a process's command line kept for people to read, with terminator */
+    IL_DEAD_PROGRAM_MAX = 64,    /* bytes of it that outlive the process, in the cell it died on */
+    IL_HOST_MAX = 64,            /* bytes of its host name, with terminator */
+};
+
+/* The lock word: [ generation : 32 | half : 32 ]. The futex is the half.
+ *
+ *   bits 0-15  OWNER     process slot that holds it, 0 when free. Written by CAS from 0 to one's own slot, and back by
+ *                        the owner or by the reaper who holds that slot's byte.
+ *   bit 16     WAITERS   somebody may sleep on the half. Set by whoever is about to sleep, or took the lock after having
+ *                        slept (others may still sleep); cleared by release. Legal to be set with no sleeper (one wake
+ *                        for nothing); a sleeper without it is only legal after a crash between release and wake, and
+ *                        then costs that sleeper one slice.
+ *   bit 17     RESERVED  a waiter has waited long: the next release leaves the lock free but reserved, and only those who
+ *                        already waited may take it. Legal to be missing (less fair). Stale after a crash: expires by
+ *                        `reserved_ns`.
+ *   bit 18     ORPHAN    the last owner died holding it. Set by the reaper; kept while the successor holds it, so that a
+ *                        successor's own death does not lose it; cleared by a release in good order. Illegal to be set
+ *                        when no owner died.
+ *   bit 19     FILLING   OWNER is giving the cell another name. Set together with a new generation, by CAS from idle.
+ *
+ * The generation changes whenever the cell gets another name, so whoever still refers to the old name finds a word that
+ * does not match and looks the name up again. Generation 0 is never used by a named cell. */
+#define IL_OWNER 0x0000FFFFu
+#define IL_WAITERS 0x00010000u
+#define IL_RESERVED 0x00020000u
+#define IL_ORPHAN 0x00040000u
+#define IL_FILLING 0x00080000u
+#define IL_GENERATION 0xFFFFFFFF00000000u
+
+typedef struct il_mutex {
+    il_u64 word;
+    il_u64 holder;      /* guard: owner. Token of the thread or task in charge, 0 when free; the low half is its thread id */
+    il_u64 fence;       /* guard: owner. Rises by one with every acquisition */
+    il_u32 depth;       /* guard: owner. How many times the holder acquired it; used by re-entrant kinds only */
+    il_u32 recoveries;  /* guard: reaper. Owners who died holding it */
+    il_u64 reserved_ns; /* guard: owner, just before it releases with RESERVED. Monotonic time */
+    il_u64 since;       /* anybody, a hint: milliseconds since boot << 24 | low bits of the fence it was seen with */
+    il_u64 contended;   /* guard: owner. Acquisitions that found it taken */
+    il_u64 waited_ns;   /* guard: owner. Time that those waited, in sum */
+} il_mutex;
+_Static_assert(sizeof(il_mutex) == 64, "a mutex is one cache line");
+
+/* Kinds of named objects. A kind's number never changes within a layout version. */
+enum { IL_KIND_NONE = 0, IL_KIND_LOCK = 1, IL_KIND_RLOCK = 2 };
+
+typedef struct il_cell {
+    il_mutex mutex;
+    /* Below: guarded by the stripe and FILLING together, unless said otherwise. */
+    uint64_t hash;
+    il_u8 kind; /* also: the reaper, who sets NONE in a cell that its filler left */
+    uint8_t name_length;
+    uint16_t user_slot; /* guard: stripe. The process that looked the name up last … */
+    uint32_t user_epoch; /* … and the epoch of its slot then, to tell whether it still lives */
+    uint64_t parameter; /* the kind's size or bound; must be equal in every opener */
+    uint64_t fence_base; /* the fence when the name moved in */
+    il_u32 dead_pid;    /* guard: reaper. The last owner that died */
+    il_u32 dead_thread; /* guard: reaper. Its thread id, 0 when unknown */
+    il_u64 dead_ns;     /* guard: reaper. When that was noticed, wall clock */
+    uint64_t spare[2];
+    il_u64 dead_program[IL_DEAD_PROGRAM_MAX / 8]; /* guard: reaper. Start of its command line, since its slot is reused */
+    char name[IL_NAME_MAX + 1];
+} il_cell;
+_Static_assert(offsetof(il_cell, hash) == 64 && sizeof(il_cell) == 448, "a cell is seven cache lines");
+
+typedef struct il_slot {
+    il_u32 pid;   /* guard: byte k. 0: swept, nothing names this slot */
+    il_u32 epoch; /* guard: byte k. Rises with every process that gets the slot */
+    il_u64 started_ns;   /* guard: byte k. When it got the slot, wall clock */
+    il_u64 pid_space;    /* guard: byte k. Inode of its PID namespace */
+    il_u64 spare;
+    il_u64 host[IL_HOST_MAX / 8];       /* guard: byte k. Text, read and written by words */
+    il_u64 program[IL_PROGRAM_MAX / 8]; /* guard: byte k */
+} il_slot;
+_Static_assert(sizeof(il_slot) == 256, "a slot is four cache lines");
+
+typedef struct il_header {
+    /* Read-only after creation. */
+    char magic[8];
+    uint32_t layout_version;
+    uint32_t byte_order;
+    uint32_t header_size, slot_size, cell_size;
+    uint32_t slot_count, stripe_count, level_limit;
+    uint64_t slots_at, stripes_at, tags_at, cells_at, end_at; /* byte offsets; end_at: end of the address range */
+    uint8_t boot_id[16];
+    uint64_t id;          /* random: tells this file from a later one of the same name */
+    uint64_t hash_key[2]; /* random: names cannot be chosen so as to share a bucket */
+    uint64_t created_ns;  /* wall clock */
+    /* Hints and growth, on a line of their own. */
+    _Alignas(64) il_u32 levels; /* levels in use. Only ever rises, after the level's room is reserved */
+    il_u32 slots_seen;          /* highest slot ever claimed. Only ever rises */
+    il_u64 fence_floor;         /* no evicted name had a higher fence. Only ever rises */
+    il_u64 next_wake_ns;        /* the pace of slice ends in the whole space (il_mutex.c) */
+} il_header;
+
+enum { IL_HEADER_SIZE = 4096 };
+_Static_assert(sizeof(il_header) <= IL_HEADER_SIZE, "the header fits its page");
+
+#endif

@@ -1,0 +1,299 @@
+/* The lock word: taking it, waiting for it, giving it back, and freeing it for the dead.
+ *
+ * States of a word (its bits are in il_layout.h) and who may leave them:
+ *
+ *   free             anyone          -> held                  CAS 0 -> slot
+ *   held             a waiter        -> held + WAITERS        CAS, then it sleeps on the half
+ *                    a waiter >1 ms  -> held + WAITERS + RESERVED
+ *                    the owner       -> free, or free + RESERVED when RESERVED was set; then wakes one if WAITERS was set
+ *                    the reaper      -> free + ORPHAN (+ RESERVED), once the owner is proven dead; then wakes one
+ *   free + RESERVED  a waiter        -> held                  newcomers only after the reservation has expired
+ *                    the releaser    -> free                  when its wake found nobody asleep
+ *   free + ORPHAN    as free; the taker keeps ORPHAN in the word until it releases in good order
+ *
+ * No wake is needed for correctness. Sleep is cut into slices; at the end of one, the sleeper looks at the word, asks the
+ * kernel whether the owner lives and reaps it if not. So a crash between "store" and "wake", or of a woken waiter before
+ * it takes the lock, delays others by a slice and never for ever. All waiters write the same bits, so they cannot
+ * invalidate each other's expected value in turns.
+ *
+ * A waiter that used up a wake and leaves without the lock (deadline, signal, stale name) passes the wake on.
+ *
+ * Fairness: barging, for speed. After RESERVE_AFTER_NS a waiter reserves; the next release then is a hand-off to the
+ * waiters. This is the idea of Go's sync.Mutex starvation mode and of parking_lot's eventual fairness, made crash-safe by
+ * the expiry.
+ *
+ * Slices are SLICE_MIN_NS, then growing to SLICE_MAX_NS, so that a lone waiter finds a dead owner soon. With many
+ * sleepers that would keep a processor busy; hence every slice that ends buys its successor from a budget of the whole
+ * space, one per WAKE_COST_NS (a virtual-clock rate limiter, ITU-T I.371's GCRA, in one word that a crash cannot leave
+ * wrong, since it is a time that passes). A thousand sleepers on one lock still look every quarter of a millisecond
+ * between them. */
+#include "il_engine.h"
+
+#include <errno.h>
+
+#include "il_platform.h"
+
+enum {
+    RESERVE_AFTER_NS = 1000000,  /* a waiter this old asks for a hand-off */
+    RESERVED_FOR_NS = 3000000,   /* a reservation nobody used is void after this: about a scheduler tick */
+    SLICE_MIN_NS = 5000000,
+    SLICE_MAX_NS = 15000000,     /* keeps recovery from a dead owner below 15 ms in the median */
+    WAKE_COST_NS = 250000,       /* slice ends of a space are at least this far apart: 4000 a second, about 2 % of a core */
+    WAKE_DEBT_NS = 500000000,    /* longest slice that the budget may impose */
+    SPIN_ROUNDS = 40,
+};
+
+/* Bits that say nothing about the owner. */
+static inline uint32_t owner_of(uint32_t half)
+{
+    return half & IL_OWNER;
+}
+
+/* The futex: the half with the flags and the owner, which is the low one on the little-endian machines we run on. */
+static inline il_u32 *futex_of(il_mutex *mutex)
+{
+    return (il_u32 *)(void *)&mutex->word;
+}
+
+/* Stamps "held by the present owner since" unless this hold has its stamp already. A hint: a racing stamp of another hold
+ * carries another fence and is ignored by readers. */
+static void stamp_since(il_mutex *mutex, uint64_t fence, uint64_t now)
+{
+    uint64_t stamp = (now / 1000000u) << 24 | (fence & 0xFFFFFFu);
+    if ((il_load_relaxed(&mutex->since) & 0xFFFFFFu) != (fence & 0xFFFFFFu))
+        il_store_relaxed(&mutex->since, stamp);
+}
+
+/* The owner's notes after taking the lock the long way. */
+static void settle(il_mutex *mutex, uint64_t holder, il_wait *wait, uint32_t half)
+{
+    uint64_t fence = il_load_relaxed(&mutex->fence) + 1;
+    il_store_relaxed(&mutex->holder, holder);
+    il_store_relaxed(&mutex->fence, fence);
+    if (wait->began_ns != 0) {
+        uint64_t now = il_clock_ns();
+        il_store_relaxed(&mutex->contended, il_load_relaxed(&mutex->contended) + 1);
+        il_store_relaxed(&mutex->waited_ns, il_load_relaxed(&mutex->waited_ns) + (now - wait->began_ns));
+        stamp_since(mutex, fence, now);
+    }
+    wait->orphan = (half & IL_ORPHAN) != 0;
+}
+
+/* Leaving after a wake was used up: the lock may be free with others asleep, or held by one who took it without WAITERS. */
+static void pass_on(il_mutex *mutex, uint64_t key)
+{
+    uint64_t word = il_load_relaxed(&mutex->word);
+    for (;;) {
+        uint32_t half = (uint32_t)word;
+        if ((word & IL_GENERATION) != key || owner_of(half) == 0) {
+            il_futex_wake(futex_of(mutex), 1);
+            return;
+        }
+        if ((half & IL_WAITERS) || il_cas_relaxed(&mutex->word, &word, word | IL_WAITERS))
+            return;
+    }
+}
+
+/* The end of the next slice. */
+static uint64_t slice_end(il_space *space, const il_wait *wait, uint64_t now)
+{
+    if (wait->slices == 0)
+        return now + RESERVE_AFTER_NS;
+    uint64_t length = (uint64_t)SLICE_MIN_NS * wait->slices;
+    uint64_t end = now + (length < SLICE_MAX_NS ? length : SLICE_MAX_NS);
+    /* Buy the wake-up. Losing the race only makes this wake-up free, so one attempt is enough. */
+    il_u64 *next = &space->header->next_wake_ns;
+    uint64_t paid = il_load_relaxed(next);
+    uint64_t due = (paid > now ? paid : now) + WAKE_COST_NS;
+    if (due > now + WAKE_DEBT_NS)
+        due = now + WAKE_DEBT_NS;
+    il_cas_relaxed(next, &paid, due);
+    return due > end ? due : end;
+}
+
+/* Free the lock of a dead owner. IL_OK: the word is worth another look; IL_BUSY: the owner lives. */
+static int reap_if_dead(il_space *space, uint32_t owner)
+{
+    if (owner == 0 || owner == il_self(space))
+        return IL_BUSY;
+    int alive = il_slot_alive(space, owner);
+    if (alive != 0)
+        return alive < 0 ? alive : IL_BUSY;
+    return il_reap(space, owner);
+}
+
+/* Watches the word for a moment before sleep. True: it is free. */
+static bool spin(const il_space *space, il_mutex *mutex, uint64_t key)
+{
+    if (!space->process->spins)
+        return false;
+    for (int round = 0; round < SPIN_ROUNDS; round++) {
+        il_pause();
+        uint64_t word = il_load_relaxed(&mutex->word);
+        if ((word & (IL_GENERATION | IL_OWNER | IL_RESERVED)) == key)
+            return true;
+    }
+    return false;
+}
+
+int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holder, il_wait *wait)
+{
+    int code = il_self(space) != 0 ? IL_OK : il_attach(space);
+    if (code != IL_OK)
+        return code;
+    uint32_t slot = il_self(space);
+    bool used_wake = false; /* the last sleep ended by a wake, which is ours to use or to pass on */
+    bool spun = false;
+
+    for (;;) {
+        uint64_t word = il_load_relaxed(&mutex->word);
+        uint32_t half = (uint32_t)word, owner = owner_of(half);
+        if ((word & IL_GENERATION) != key) {
+            code = IL_STALE;
+            break;
+        }
+        if (owner == 0) {
+            bool entitled = !(half & IL_RESERVED) || wait->slept ||
+                            il_clock_ns() - il_load_relaxed(&mutex->reserved_ns) > RESERVED_FOR_NS;
+            if (entitled) {
+                /* Others may still sleep if we did, or if the lock was reserved for some. */
+                uint32_t kept = (half & (IL_ORPHAN | IL_WAITERS)) |
+                                (wait->slept || (half & IL_RESERVED) ? IL_WAITERS : 0);
+                /* Acquire: pairs with the release CAS in il_mutex_unlock and il__mutex_orphan. */
+                if (!il_cas_acquire(&mutex->word, &word, key | slot | kept))
+                    continue;
+                settle(mutex, holder, wait, half);
+                return IL_OK;
+            }
+        }
+        if (wait->deadline_ns == IL_NOW) {
+            code = reap_if_dead(space, owner);
+            if (code == IL_OK)
+                continue;
+            break;
+        }
+        if (!spun && owner != 0) {
+            spun = true;
+            if (spin(space, mutex, key))
+                continue;
+        }
+
+        uint64_t now = il_clock_ns();
+        if (wait->began_ns == 0)
+            wait->began_ns = now;
+        if (now >= wait->deadline_ns) {
+            code = reap_if_dead(space, owner);
+            if (code == IL_OK)
+                continue;
+            if (code == IL_BUSY)
+                code = IL_TIMEDOUT;
+            break;
+        }
+        uint64_t end = slice_end(space, wait, now);
+        uint32_t want = half | IL_WAITERS;
+        if (owner == 0)
+            end = il_load_relaxed(&mutex->reserved_ns) + RESERVED_FOR_NS + 1;
+        else if (now - wait->began_ns >= RESERVE_AFTER_NS) {
+            want |= IL_RESERVED;
+            stamp_since(mutex, il_load_relaxed(&mutex->fence), now);
+        }
+        /* Relaxed: nothing is published by it, and the sleep itself compares the half again in the kernel. */
+        if (want != half && !il_cas_relaxed(&mutex->word, &word, key | want))
+            continue;
+        wait->slept = true;
+        int slept = il_futex_wait(futex_of(mutex), want, end < wait->deadline_ns ? end : wait->deadline_ns);
+        used_wake = slept == 0;
+        if (used_wake) {
+            wait->woken = true;
+            spun = false;
+        } else if (slept == -EINTR) {
+            code = IL_INTERRUPTED;
+            break;
+        } else if (slept == -ETIMEDOUT) {
+            wait->slices++;
+            code = il_space_check(space, true);
+            if (code == IL_OK)
+                code = reap_if_dead(space, owner);
+            if (code != IL_OK && code != IL_BUSY)
+                break;
+        }
+    }
+    if (used_wake)
+        pass_on(mutex, key);
+    return code;
+}
+
+int il_mutex_unlock(il_space *space, il_mutex *mutex, uint64_t key, unsigned flags)
+{
+    uint32_t slot = il_self(space);
+    uint64_t word = il_load_relaxed(&mutex->word), next;
+    uint32_t half;
+    do {
+        half = (uint32_t)word;
+        if ((word & IL_GENERATION) != key || owner_of(half) == 0)
+            return il_load_relaxed(&space->wiped) ? IL_WIPED : IL_NOT_HELD;
+        if (owner_of(half) != slot && !(flags & IL_UNLOCK_FOREIGN))
+            return IL_NOT_OWNER;
+        next = key | (half & IL_RESERVED) | (flags & IL_UNLOCK_KEEP_ORPHAN ? half & IL_ORPHAN : 0);
+        if (half & IL_RESERVED)
+            il_store_relaxed(&mutex->reserved_ns, il_clock_ns());
+        /* Release: pairs with every acquire CAS that takes the lock. */
+    } while (!il_cas_release(&mutex->word, &word, next));
+    if (half & (IL_WAITERS | IL_RESERVED)) {
+        int woken = il_futex_wake(futex_of(mutex), 1);
+        /* Nobody sleeps, so nobody is there to use the reservation. Failing means that somebody else acted on it. */
+        if (woken == 0 && (half & IL_RESERVED))
+            il_cas_relaxed(&mutex->word, &next, next & ~(uint64_t)IL_RESERVED);
+    }
+    return IL_OK;
+}
+
+int il_mutex_locked(il_space *space, il_mutex *mutex, uint64_t key)
+{
+    uint64_t word = il_load_relaxed(&mutex->word);
+    uint32_t owner = owner_of((uint32_t)word);
+    if ((word & IL_GENERATION) != key || owner == 0)
+        return 0;
+    return owner == il_self(space) ? 1 : il_slot_alive(space, owner);
+}
+
+int il_mutex_owner(il_space *space, il_mutex *mutex, uint64_t key, il_owner *owner)
+{
+    uint64_t word = il_load_acquire(&mutex->word);
+    uint32_t slot = owner_of((uint32_t)word);
+    int alive = il_mutex_locked(space, mutex, key);
+    if (alive <= 0)
+        return alive < 0 ? alive : IL_NOT_HELD;
+    if ((word & IL_GENERATION) != key || slot == 0)
+        return IL_NOT_HELD;
+    il_slot_describe(space, slot, owner);
+    owner->thread = (uint32_t)il_load_relaxed(&mutex->holder);
+    uint64_t fence = il_load_relaxed(&mutex->fence), now = il_clock_ns();
+    stamp_since(mutex, fence, now);
+    uint64_t since = il_load_relaxed(&mutex->since);
+    owner->since_ns = (since & 0xFFFFFFu) == (fence & 0xFFFFFFu)
+                          ? il_clock_wall_ns() - (now - (since >> 24) * 1000000u)
+                          : 0;
+    return IL_OK;
+}
+
+/* The caller holds byte k, so nobody else writes an owner k away, and the fields that an owner guards are the caller's. */
+void il__mutex_orphan(il_mutex *mutex, uint32_t k, bool mark)
+{
+    uint64_t word = il_load_relaxed(&mutex->word), next;
+    uint32_t half;
+    il_store_relaxed(&mutex->holder, 0);
+    il_store_relaxed(&mutex->depth, 0);
+    il_store_relaxed(&mutex->recoveries, il_load_relaxed(&mutex->recoveries) + 1);
+    do {
+        half = (uint32_t)word;
+        if (owner_of(half) != k)
+            return;
+        next = (word & (IL_GENERATION | IL_RESERVED | IL_ORPHAN)) | (mark ? IL_ORPHAN : 0);
+        if (half & IL_RESERVED)
+            il_store_relaxed(&mutex->reserved_ns, il_clock_ns());
+        /* Release: what the reaper repaired is seen by the next owner. */
+    } while (!il_cas_release(&mutex->word, &word, next));
+    if (half & (IL_WAITERS | IL_RESERVED))
+        il_futex_wake(futex_of(mutex), 1);
+}

@@ -1,0 +1,371 @@
+/* A space's file: made whole, verified, mapped once, grown without moving.
+ *
+ * Making: build the file without a name, reserve its room, fill in the header, try the liveness mechanism on it, then link
+ * it to its name. If the name exists by then, the winner's file is used and ours vanishes. A crash at any step leaves
+ * nothing.
+ *
+ * A file of an earlier boot (INTERLOCK_DIR may be on a disk) names no living process and its clock stamps mean nothing. It
+ * is removed under a kernel lock on its byte 0, by whoever still finds it at the path while holding that lock. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "il_engine.h"
+#include "il_platform.h"
+
+enum { CHECK_EVERY_NS = 50000000, OPEN_ATTEMPTS = 1000 };
+
+void il_process_init(il_process *process)
+{
+    pthread_mutex_init(&process->fork_mutex, NULL);
+    process->spins = il_processors() > 1;
+}
+
+void il_process_before_fork(il_process *process)
+{
+    pthread_mutex_lock(&process->fork_mutex);
+}
+
+void il_process_after_fork(il_process *process)
+{
+    pthread_mutex_unlock(&process->fork_mutex);
+}
+
+static int fail(il_error *error, int code, int sys_errno)
+{
+    error->code = code;
+    error->sys_errno = sys_errno;
+    return code;
+}
+
+static uint64_t align(uint64_t offset)
+{
+    return (offset + 4095u) & ~(uint64_t)4095u;
+}
+
+/* Where things lie, from the number of slots. */
+static void plan(il_header *header, uint32_t slots)
+{
+    uint32_t most = il_cells_of_levels(IL_LEVELS);
+    memcpy(header->magic, IL_MAGIC, sizeof header->magic);
+    header->layout_version = IL_LAYOUT_VERSION;
+    header->byte_order = IL_BYTE_ORDER;
+    header->header_size = IL_HEADER_SIZE;
+    header->slot_size = sizeof(il_slot);
+    header->cell_size = sizeof(il_cell);
+    header->slot_count = slots;
+    header->stripe_count = IL_STRIPES;
+    header->level_limit = IL_LEVELS;
+    header->slots_at = IL_HEADER_SIZE;
+    header->stripes_at = align(header->slots_at + (uint64_t)slots * sizeof(il_slot));
+    header->tags_at = align(header->stripes_at + (uint64_t)IL_STRIPES * sizeof(il_mutex));
+    header->cells_at = align(header->tags_at + (uint64_t)most * sizeof(il_u32));
+    header->end_at = align(header->cells_at + (uint64_t)most * sizeof(il_cell));
+}
+
+/* Bytes that a file of this plan has once `levels` levels are reserved. */
+static uint64_t size_with(const il_header *header, uint32_t levels)
+{
+    return header->cells_at + (uint64_t)il_cells_of_levels(levels) * sizeof(il_cell);
+}
+
+/* Reserves the room of one level. Doing it twice does no harm. */
+static int reserve_level(int fd, const il_header *header, uint32_t level, il_error *error)
+{
+    uint64_t first = il_cells_of_levels(level), count = il_cells_of_levels(level + 1) - first;
+    int failed = il_reserve(fd, header->tags_at + first * sizeof(il_u32), count * sizeof(il_u32));
+    if (failed == 0)
+        failed = il_reserve(fd, header->cells_at + first * sizeof(il_cell), count * sizeof(il_cell));
+    if (failed == 0)
+        return IL_OK;
+    error->wanted = count * (sizeof(il_cell) + sizeof(il_u32));
+    if (failed == -ENOSPC || failed == -EDQUOT || failed == -EFBIG)
+        return fail(error, IL_SPACE_FULL, -failed);
+    return fail(error, failed == -EOPNOTSUPP ? IL_NO_FALLOCATE : IL_SYSTEM, -failed);
+}
+
+/* Makes the file and gives it its name. IL_OK also when somebody else was first. */
+static int make(il_process *process, const char *path, const il_options *options, il_error *error)
+{
+    char directory[PATH_MAX];
+    snprintf(directory, sizeof directory, "%s", path);
+    char *slash = strrchr(directory, '/');
+    if (slash == NULL || slash == directory)
+        return fail(error, IL_SYSTEM, EINVAL);
+    *slash = '\0';
+
+    error->found = il_deleted_file_user(path);
+    if (error->found != 0)
+        return fail(error, IL_ORPHANED_USERS, 0);
+    int fd = il_unnamed_file(directory);
+    if (fd < 0)
+        return fail(error, fd == -EOPNOTSUPP || fd == -EISDIR ? IL_NO_UNNAMED : IL_SYSTEM, -fd);
+
+    il_header header = {0};
+    plan(&header, options->slots != 0 ? options->slots : IL_SLOTS_DEFAULT);
+    header.created_ns = il_clock_wall_ns();
+    il_store_relaxed(&header.levels, 1);
+    /* A space made anew starts above every fence of its forerunner: a million acquisitions a second, for ever. */
+    il_store_relaxed(&header.fence_floor, (header.created_ns / 1000000000u) << 20);
+    int code = IL_OK, failed = il_file_system_is_local(fd);
+    if (failed == 0)
+        code = fail(error, IL_REMOTE, 0);
+    else if (failed < 0)
+        code = fail(error, IL_SYSTEM, -failed);
+    if (code == IL_OK) {
+        failed = il_boot_id(header.boot_id);
+        if (failed == 0)
+            failed = il_random(&header.id, sizeof header.id);
+        if (failed == 0)
+            failed = il_random(header.hash_key, sizeof header.hash_key);
+        if (failed != 0)
+            code = fail(error, IL_SYSTEM, -failed);
+    }
+    if (code == IL_OK) {
+        failed = il_reserve(fd, 0, header.tags_at);
+        if (failed == -ENOSPC || failed == -EDQUOT || failed == -EFBIG) {
+            error->wanted = header.tags_at;
+            code = fail(error, IL_SPACE_FULL, -failed);
+        } else if (failed != 0) {
+            code = fail(error, failed == -EOPNOTSUPP ? IL_NO_FALLOCATE : IL_SYSTEM, -failed);
+        }
+    }
+    if (code == IL_OK)
+        code = reserve_level(fd, &header, 0, error);
+    if (code == IL_OK && pwrite(fd, &header, sizeof header, 0) != (ssize_t)sizeof header)
+        code = fail(error, IL_SYSTEM, errno);
+    if (code == IL_OK) {
+        pthread_mutex_lock(&process->fork_mutex);
+        int works = il_liveness_works(fd);
+        pthread_mutex_unlock(&process->fork_mutex);
+        if (works != 1)
+            code = fail(error, works == 0 ? IL_NO_LIVENESS : IL_SYSTEM, works < 0 ? -works : 0);
+    }
+    if (code == IL_OK) {
+        failed = il_name_file(fd, path);
+        if (failed != 0 && failed != -EEXIST)
+            code = fail(error, IL_SYSTEM, -failed);
+    }
+    close(fd);
+    return code;
+}
+
+/* Whether the header read from a file fits this engine. */
+static int judge(const il_header *header, uint64_t size, il_error *error)
+{
+    il_header expected = {0};
+    if (memcmp(header->magic, IL_MAGIC, sizeof header->magic) != 0)
+        return fail(error, IL_GARBAGE, 0);
+    error->found = header->layout_version;
+    if (header->layout_version != IL_LAYOUT_VERSION || header->byte_order != IL_BYTE_ORDER)
+        return fail(error, IL_LAYOUT, 0);
+    if (header->slot_count < 2 || header->slot_count > IL_SLOTS_LIMIT + 1u)
+        return fail(error, IL_GARBAGE, 0);
+    plan(&expected, header->slot_count);
+    uint32_t levels = il_load_relaxed(&header->levels);
+    if (memcmp(header, &expected, offsetof(il_header, boot_id)) != 0 || levels < 1 || levels > IL_LEVELS ||
+        size < size_with(header, levels))
+        return fail(error, IL_GARBAGE, 0);
+    return IL_OK;
+}
+
+/* Removes the file of an earlier boot, unless another process already has. Held: nothing. */
+static int remove_stale(il_process *process, const char *path, int fd, const struct stat *stale, il_error *error)
+{
+    struct stat now;
+    int code = IL_OK;
+    pthread_mutex_lock(&process->fork_mutex);
+    int failed = il_byte_lock(fd, 0);
+    if (failed == 0 && stat(path, &now) == 0 && now.st_dev == stale->st_dev && now.st_ino == stale->st_ino &&
+        unlink(path) != 0)
+        code = fail(error, IL_SYSTEM, errno);
+    if (failed != 0 && failed != -EAGAIN)
+        code = fail(error, IL_SYSTEM, -failed);
+    pthread_mutex_unlock(&process->fork_mutex);
+    return code;
+}
+
+/* Opens and verifies what stands at the path. IL_NO_SPACE_FILE: nothing does; IL_STALE: an earlier boot's, now removed. */
+static int open_existing(il_process *process, const char *path, il_header *header, struct stat *file, int *out,
+                         il_error *error)
+{
+    uint8_t boot_id[16];
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0) {
+        if (errno == ENOENT)
+            return fail(error, IL_NO_SPACE_FILE, ENOENT);
+        return fail(error, errno == EACCES || errno == EPERM || errno == ELOOP ? IL_UNSAFE : IL_SYSTEM, errno);
+    }
+    int code = IL_OK, failed = il_boot_id(boot_id);
+    if (failed != 0 || fstat(fd, file) != 0)
+        code = fail(error, IL_SYSTEM, failed != 0 ? -failed : errno);
+    else if (!S_ISREG(file->st_mode))
+        code = fail(error, IL_GARBAGE, 0);
+    else if (file->st_uid != geteuid() || (file->st_mode & 077) != 0)
+        code = fail(error, IL_UNSAFE, 0);
+    else if (pread(fd, header, sizeof *header, 0) != (ssize_t)sizeof *header)
+        code = fail(error, IL_GARBAGE, 0);
+    else
+        code = judge(header, (uint64_t)file->st_size, error);
+    if (code == IL_OK && memcmp(header->boot_id, boot_id, sizeof boot_id) != 0) {
+        code = remove_stale(process, path, fd, file, error);
+        if (code == IL_OK)
+            code = IL_STALE;
+    }
+    if (code == IL_OK)
+        *out = fd;
+    else
+        close(fd);
+    return code;
+}
+
+static il_space *space_new(il_process *process, const char *path)
+{
+    il_space *space = calloc(1, sizeof *space);
+    if (space == NULL)
+        return NULL;
+    space->process = process;
+    space->path = strdup(path);
+    space->self = il_wiped_page_new();
+    atomic_store_explicit(&space->probe_fd, -1, memory_order_relaxed);
+    if (space->path == NULL || space->self == NULL) {
+        free(space->path);
+        if (space->self != NULL)
+            il_wiped_page_free(space->self);
+        free(space);
+        return NULL;
+    }
+    return space;
+}
+
+static void point_into(il_space *space)
+{
+    il_header *header = (il_header *)(void *)space->base;
+    space->header = header;
+    space->slots = (il_slot *)(void *)(space->base + header->slots_at);
+    space->stripes = (il_mutex *)(void *)(space->base + header->stripes_at);
+    space->tags = (il_u32 *)(void *)(space->base + header->tags_at);
+    space->cells = (il_cell *)(void *)(space->base + header->cells_at);
+}
+
+static int map(il_space *space, int fd, const il_header *header, const struct stat *file, il_error *error)
+{
+    /* The whole range at once, most of it behind the end of the file for now: handles' pointers stay good for ever. */
+    void *base = mmap(NULL, header->end_at, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (base == MAP_FAILED)
+        return fail(error, IL_SYSTEM, errno);
+    space->base = base;
+    space->mapped = header->end_at;
+    space->device = file->st_dev;
+    space->inode = file->st_ino;
+    point_into(space);
+    int code = il__truncation_watch(base, space->mapped, &space->wiped);
+    return code == IL_OK ? IL_OK : fail(error, code, ENFILE);
+}
+
+int il_space_open(il_process *process, const char *path, const il_options *options, il_space **out, il_error *error)
+{
+    int code = IL_NO_SPACE_FILE;
+    *error = (il_error){0};
+    for (int attempt = 0; attempt < OPEN_ATTEMPTS; attempt++) {
+        il_header header;
+        struct stat file;
+        int fd = -1;
+        code = open_existing(process, path, &header, &file, &fd, error);
+        if ((code == IL_NO_SPACE_FILE || code == IL_STALE) && !options->must_exist) {
+            if (code == IL_NO_SPACE_FILE)
+                code = make(process, path, options, error);
+            if (code == IL_OK || code == IL_STALE)
+                continue;
+        }
+        if (code != IL_OK)
+            return code == IL_STALE ? fail(error, IL_NO_SPACE_FILE, 0) : code;
+        if (options->id != 0 && options->id != header.id) {
+            close(fd);
+            return fail(error, IL_REPLACED, 0);
+        }
+        il_space *space = space_new(process, path);
+        code = space != NULL ? map(space, fd, &header, &file, error) : fail(error, IL_SYSTEM, ENOMEM);
+        close(fd);
+        if (code != IL_OK && space != NULL)
+            il_space_close(space);
+        else
+            *out = space;
+        return code;
+    }
+    return code;
+}
+
+int il_space_view(il_process *process, const il_space *space, il_space **out)
+{
+    il_space *view = space_new(process, space->path);
+    if (view == NULL)
+        return IL_SYSTEM;
+    view->base = space->base;
+    view->device = space->device;
+    view->inode = space->inode;
+    point_into(view);
+    *out = view;
+    return IL_OK;
+}
+
+void il_space_close(il_space *space)
+{
+    if (il_self(space) != 0)
+        il_unpin(space->pin);
+    if (space->mapped != 0) {
+        il__truncation_unwatch(space->base);
+        munmap(space->base, space->mapped);
+    }
+    struct stat file;
+    int fd = atomic_load_explicit(&space->probe_fd, memory_order_relaxed);
+    if (fd >= 0 && fstat(fd, &file) == 0 && file.st_ino == space->inode && file.st_dev == space->device)
+        close(fd);
+    il_wiped_page_free(space->self);
+    free(space->path);
+    free(space);
+}
+
+int il_space_check(il_space *space, bool now)
+{
+    if (il_load_relaxed(&space->wiped))
+        return IL_WIPED;
+    uint64_t time = il_clock_coarse_ns();
+    if (!now && time - il_load_relaxed(&space->checked_ns) < CHECK_EVERY_NS)
+        return IL_OK;
+    struct stat file;
+    il_store_relaxed(&space->checked_ns, time);
+    if (stat(space->path, &file) != 0 || file.st_ino != space->inode || file.st_dev != space->device ||
+        (uint64_t)file.st_size < size_with(space->header, il_load_relaxed(&space->header->levels))) {
+        il_store_relaxed(&space->wiped, 1);
+        return IL_WIPED;
+    }
+    return IL_OK;
+}
+
+int il__segment_grow(il_space *space, uint32_t levels)
+{
+    if (levels >= IL_LEVELS)
+        return IL_TABLE_FULL;
+    pthread_mutex_lock(&space->process->fork_mutex);
+    int code = IL_SYSTEM, fd = il__reopen(space);
+    if (fd >= 0) {
+        code = reserve_level(fd, space->header, levels, &space->error);
+        close(fd);
+    } else {
+        code = space->error.code;
+    }
+    pthread_mutex_unlock(&space->process->fork_mutex);
+    uint32_t expected = levels;
+    if (code == IL_OK)
+        /* Release: whoever sees the level finds its room reserved, which only the kernel had to be told. */
+        atomic_compare_exchange_strong_explicit(&space->header->levels, &expected, levels + 1, memory_order_release,
+                                                memory_order_relaxed);
+    return code;
+}

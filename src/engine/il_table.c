@@ -1,0 +1,290 @@
+/* Names: where a name's cell is, and which cells a dead process left.
+ *
+ * A cache, not a store. A name has IL_WAYS possible cells per level (a set-associative table: no chains, no free list, no
+ * counts, hence nothing that a crash could leave wrong), and all of them are guarded by one stripe mutex. An idle cell
+ * (free, no waiter, no dead owner to remember) may be given to another name at any time; whoever referred to the old name
+ * finds another generation and looks the name up again. So a lock per key costs bounded memory for ever.
+ *
+ * Giving a cell to a name, by a process that holds the stripe:
+ *
+ *   idle, generation g    -> FILLING | slot, generation g+1    CAS; nobody else touches the cell any more
+ *   floor := max(floor, cell's fence); write kind NONE, name, counters, kind, tag
+ *   FILLING | slot        -> free, generation g+1              store
+ *
+ * If the filler dies, the reaper empties the cell: floor, kind NONE, tag 0, then free. The cells are swept before the
+ * stripes, so nobody searches a stripe while a half-filled cell lies in it. */
+#include <string.h>
+
+#include "il_engine.h"
+#include "il_hash.h"
+#include "il_platform.h"
+
+/* The token of a stripe's holder; any but 0 will do, since a stripe is never asked which thread has it. */
+enum { STRIPE_HOLDER = 1 };
+
+static uint32_t tag_of(uint64_t hash)
+{
+    return (uint32_t)(hash >> 32) | 1u;
+}
+
+/* Index of the first of the cells that a hash can have in a level. Buckets of all levels with one hash share the stripe,
+ * because a bucket's number modulo IL_STRIPES is the stripe's. */
+static uint32_t bucket_of(uint64_t hash, uint32_t level)
+{
+    uint32_t buckets = (uint32_t)IL_STRIPES << (2 * level);
+    return il_cells_of_levels(level) + IL_WAYS * ((uint32_t)hash & (buckets - 1));
+}
+
+static il_mutex *stripe_of(const il_space *space, uint64_t hash)
+{
+    return &space->stripes[(uint32_t)hash & (IL_STRIPES - 1)];
+}
+
+static uint64_t next_generation(uint64_t word)
+{
+    uint64_t key = (word & IL_GENERATION) + (1ull << 32);
+    return key != 0 ? key : 1ull << 32;
+}
+
+static bool is_evictable(uint8_t kind)
+{
+    return kind == IL_KIND_NONE || kind == IL_KIND_LOCK || kind == IL_KIND_RLOCK;
+}
+
+/* Keeps every fence that this cell gave out below those of whatever name comes next. The cell is the caller's. */
+static void raise_floor(il_space *space, il_cell *cell)
+{
+    uint64_t fence = il_load_relaxed(&cell->mutex.fence), floor = il_load_relaxed(&space->header->fence_floor);
+    while (floor < fence && !il_cas_relaxed(&space->header->fence_floor, &floor, fence)) {
+    }
+}
+
+/* Leaves a cell that is the caller's without a name, and free. */
+static void empty(il_space *space, uint32_t index, uint64_t key)
+{
+    il_cell *cell = &space->cells[index];
+    raise_floor(space, cell);
+    il_store_relaxed(&cell->kind, IL_KIND_NONE);
+    il_store_relaxed(&space->tags[index], 0);
+    /* Release: pairs with the acquire CAS of the next filler. */
+    il_store_release(&cell->mutex.word, key);
+}
+
+/* Makes an idle cell the caller's. */
+static bool seize(il_space *space, il_cell *cell, uint32_t remembered, uint64_t *key)
+{
+    uint64_t word = il_load_relaxed(&cell->mutex.word);
+    if (((uint32_t)word & ~remembered) != 0)
+        return false;
+    *key = next_generation(word);
+    /* Acquire: pairs with the release of the last owner or filler. */
+    return il_cas_acquire(&cell->mutex.word, &word, *key | IL_FILLING | il_self(space));
+}
+
+static void fill(il_space *space, uint32_t index, uint64_t key, uint64_t hash, const char *name, size_t length,
+                 uint8_t kind, uint64_t parameter)
+{
+    il_cell *cell = &space->cells[index];
+    raise_floor(space, cell);
+    il_store_relaxed(&cell->kind, IL_KIND_NONE);
+    uint64_t floor = il_load_relaxed(&space->header->fence_floor);
+    il_store_relaxed(&cell->mutex.holder, 0);
+    il_store_relaxed(&cell->mutex.fence, floor);
+    il_store_relaxed(&cell->mutex.depth, 0);
+    il_store_relaxed(&cell->mutex.recoveries, 0);
+    il_store_relaxed(&cell->mutex.since, 0);
+    il_store_relaxed(&cell->mutex.contended, 0);
+    il_store_relaxed(&cell->mutex.waited_ns, 0);
+    il_store_relaxed(&cell->dead_pid, 0);
+    cell->hash = hash;
+    cell->fence_base = floor;
+    cell->parameter = parameter;
+    cell->name_length = (uint8_t)length;
+    memcpy(cell->name, name, length);
+    cell->name[length] = '\0';
+    il_store_relaxed(&cell->kind, kind);
+    il_store_relaxed(&space->tags[index], tag_of(hash));
+    /* Release: pairs with the acquire CAS of the first owner. */
+    il_store_release(&cell->mutex.word, key);
+}
+
+/* The index of a name's cell, or UINT32_MAX. Held: the stripe. */
+static uint32_t search(const il_space *space, uint64_t hash, const char *name, size_t length, uint32_t levels)
+{
+    for (uint32_t level = 0; level < levels; level++) {
+        uint32_t first = bucket_of(hash, level);
+        for (uint32_t i = first; i < first + IL_WAYS; i++) {
+            if (il_load_relaxed(&space->tags[i]) != tag_of(hash))
+                continue;
+            const il_cell *cell = &space->cells[i];
+            if (il_load_relaxed(&cell->kind) != IL_KIND_NONE && cell->hash == hash && cell->name_length == length &&
+                memcmp(cell->name, name, length) == 0)
+                return i;
+        }
+    }
+    return UINT32_MAX;
+}
+
+/* A cell for a new name, made the caller's. Held: the stripe. */
+static uint32_t find_room(il_space *space, uint64_t hash, uint32_t levels, bool evict, uint64_t *key)
+{
+    for (uint32_t level = 0; level < levels; level++) {
+        uint32_t first = bucket_of(hash, level);
+        for (uint32_t i = first; i < first + IL_WAYS; i++) {
+            if (il_load_relaxed(&space->tags[i]) == 0 && seize(space, &space->cells[i], 0, key))
+                return i;
+        }
+    }
+    /* Evict at random, the high levels first: a name in use every day is more likely to live in a low one. */
+    for (uint32_t level = levels; evict && level-- > 0;) {
+        uint32_t first = bucket_of(hash, level), start = (uint32_t)(hash >> 40);
+        for (uint32_t i = 0; i < IL_WAYS; i++) {
+            uint32_t index = first + (start + i) % IL_WAYS;
+            il_cell *cell = &space->cells[index];
+            if (is_evictable(il_load_relaxed(&cell->kind)) && seize(space, cell, 0, key))
+                return index;
+        }
+    }
+    return UINT32_MAX;
+}
+
+/* Whether the process that looked a name up last is still alive. Held: the stripe. */
+static bool in_use(il_space *space, const il_cell *cell)
+{
+    const il_slot *slot = &space->slots[cell->user_slot];
+    return cell->user_slot != 0 && il_load_relaxed(&slot->epoch) == cell->user_epoch &&
+           (cell->user_slot == il_self(space) || il_slot_alive(space, cell->user_slot) != 0);
+}
+
+static int lock_stripe(il_space *space, uint64_t hash, il_wait *wait)
+{
+    /* Only when to stop counts here: the wait for a stripe is not a wait for the object. */
+    il_wait own = {.deadline_ns = wait->deadline_ns};
+    int code = il_space_check(space, false);
+    if (code == IL_OK)
+        code = il_mutex_lock(space, stripe_of(space, hash), 0, STRIPE_HOLDER, &own);
+    if (code == IL_OK && il_load_relaxed(&space->wiped)) {
+        code = IL_WIPED;
+        il_mutex_unlock(space, stripe_of(space, hash), 0, 0);
+    }
+    return code;
+}
+
+int il_table_resolve(il_space *space, const char *name, size_t length, uint8_t kind, uint64_t parameter, il_wait *wait,
+                     il_ref *ref, uint8_t *found_kind)
+{
+    uint64_t hash = il__hash(space->header->hash_key, name, length), key = 0;
+    for (;;) {
+        int code = lock_stripe(space, hash, wait);
+        if (code != IL_OK)
+            return code;
+        /* Acquire: pairs with the release in il__segment_grow. */
+        uint32_t levels = il_load_acquire(&space->header->levels);
+        uint32_t index = search(space, hash, name, length, levels);
+        if (index != UINT32_MAX) {
+            il_cell *cell = &space->cells[index];
+            key = il_load_relaxed(&cell->mutex.word) & IL_GENERATION;
+            *found_kind = il_load_relaxed(&cell->kind);
+            if (*found_kind != kind || cell->parameter != parameter) {
+                code = *found_kind != kind ? IL_KIND : IL_PARAMETER;
+                if (is_evictable(*found_kind) && !in_use(space, cell) && seize(space, cell, 0, &key)) {
+                    fill(space, index, key, hash, name, length, kind, parameter);
+                    code = IL_OK;
+                }
+            }
+        } else {
+            index = find_room(space, hash, levels, levels >= IL_SOFT_LEVELS, &key);
+            if (index != UINT32_MAX)
+                fill(space, index, key, hash, name, length, kind, parameter);
+            else
+                code = IL_TABLE_FULL;
+        }
+        if (code == IL_OK) {
+            il_cell *cell = &space->cells[index];
+            cell->user_slot = (uint16_t)il_self(space);
+            cell->user_epoch = il_load_relaxed(&space->slots[cell->user_slot].epoch);
+            *ref = key | index;
+        }
+        il_mutex_unlock(space, stripe_of(space, hash), 0, 0);
+        if (code != IL_TABLE_FULL)
+            return code;
+        /* Never while the stripe is held: reserving room may take long. */
+        code = il__segment_grow(space, levels);
+        if (code != IL_OK)
+            return code;
+    }
+}
+
+int il_table_unlink(il_space *space, const char *name, size_t length, il_wait *wait)
+{
+    uint64_t hash = il__hash(space->header->hash_key, name, length), key;
+    int code = lock_stripe(space, hash, wait);
+    if (code != IL_OK)
+        return code;
+    uint32_t index = search(space, hash, name, length, il_load_acquire(&space->header->levels));
+    if (index == UINT32_MAX)
+        code = IL_ABSENT;
+    else if (seize(space, &space->cells[index], IL_ORPHAN, &key))
+        empty(space, index, key);
+    else
+        code = IL_BUSY;
+    il_mutex_unlock(space, stripe_of(space, hash), 0, 0);
+    return code;
+}
+
+int il_table_list(il_space *space, uint32_t stripe, il_entry *entries, int room, il_wait *wait)
+{
+    int code = lock_stripe(space, stripe, wait), count = 0;
+    if (code != IL_OK)
+        return code;
+    uint32_t levels = il_load_acquire(&space->header->levels);
+    for (uint32_t level = 0; level < levels; level++) {
+        uint32_t buckets = 1u << (2 * level);
+        for (uint32_t b = 0; b < buckets; b++) {
+            uint32_t first = bucket_of(stripe + (uint64_t)b * IL_STRIPES, level);
+            for (uint32_t i = first; i < first + IL_WAYS; i++) {
+                il_cell *cell = &space->cells[i];
+                if (il_load_relaxed(&space->tags[i]) == 0 || il_load_relaxed(&cell->kind) == IL_KIND_NONE)
+                    continue;
+                if (count < room) {
+                    il_entry *entry = &entries[count];
+                    entry->length = cell->name_length;
+                    memcpy(entry->name, cell->name, cell->name_length);
+                    entry->name[cell->name_length] = '\0';
+                    entry->kind = il_load_relaxed(&cell->kind);
+                    entry->half = (uint32_t)il_load_relaxed(&cell->mutex.word);
+                    entry->fence = il_load_relaxed(&cell->mutex.fence);
+                }
+                count++;
+            }
+        }
+    }
+    il_mutex_unlock(space, stripe_of(space, stripe), 0, 0);
+    return count;
+}
+
+/* Held: byte k. */
+void il__table_sweep(il_space *space, uint32_t k)
+{
+    uint32_t cells = il_cells_of_levels(il_load_acquire(&space->header->levels));
+    for (uint32_t i = 0; i < cells; i++) {
+        il_cell *cell = &space->cells[i];
+        uint64_t word = il_load_relaxed(&cell->mutex.word);
+        if ((word & IL_OWNER) != k)
+            continue;
+        if (word & IL_FILLING) {
+            empty(space, i, word & IL_GENERATION);
+            continue;
+        }
+        il_store_relaxed(&cell->dead_pid, il_load_relaxed(&space->slots[k].pid));
+        il_store_relaxed(&cell->dead_thread, (uint32_t)il_load_relaxed(&cell->mutex.holder));
+        il_store_relaxed(&cell->dead_ns, il_clock_wall_ns());
+        for (int j = 0; j < IL_DEAD_PROGRAM_MAX / 8; j++)
+            il_store_relaxed(&cell->dead_program[j], il_load_relaxed(&space->slots[k].program[j]));
+        il__mutex_orphan(&cell->mutex, k, true);
+    }
+    for (uint32_t i = 0; i < IL_STRIPES; i++) {
+        if ((il_load_relaxed(&space->stripes[i].word) & IL_OWNER) == k)
+            il__mutex_orphan(&space->stripes[i], k, false);
+    }
+}

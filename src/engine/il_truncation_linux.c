@@ -1,0 +1,85 @@
+/* A space's file that somebody truncates turns every access behind its new end into SIGBUS. That must not kill the
+ * program: the handler puts a page of zeros there and marks the space as wiped. A word of zeros matches no generation, so
+ * the operation takes the long way, finds the mark and reports IL_WIPED.
+ *
+ * The list of ranges is the engine's only global: a signal handler has nothing else to look at. Faults elsewhere go to
+ * whoever handled SIGBUS before. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "il_engine.h"
+
+enum { WATCHED_MAX = 256 };
+
+static struct {
+    _Atomic(uintptr_t) base; /* 0: unused. Stored last, cleared first */
+    _Atomic(size_t) length;
+    _Atomic(il_u32 *) wiped;
+} watched[WATCHED_MAX];
+
+static pthread_mutex_t registering = PTHREAD_MUTEX_INITIALIZER;
+static struct sigaction before;
+static bool installed;
+static size_t page;
+
+static void on_bus_error(int signal, siginfo_t *info, void *context)
+{
+    uintptr_t address = (uintptr_t)info->si_addr;
+    for (int i = 0; i < WATCHED_MAX; i++) {
+        uintptr_t base = atomic_load_explicit(&watched[i].base, memory_order_acquire);
+        if (base == 0 || address < base || address >= base + atomic_load_explicit(&watched[i].length, memory_order_relaxed))
+            continue;
+        int saved = errno;
+        void *at = (void *)(address & ~(uintptr_t)(page - 1));
+        if (mmap(at, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == at) {
+            il_store_relaxed(atomic_load_explicit(&watched[i].wiped, memory_order_relaxed), 1);
+            errno = saved;
+            return;
+        }
+    }
+    if (before.sa_flags & SA_SIGINFO) {
+        before.sa_sigaction(signal, info, context);
+    } else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {
+        before.sa_handler(signal);
+    } else {
+        /* Not ours and nobody's: die of it as if we were not here. */
+        sigaction(signal, &before, NULL);
+    }
+}
+
+int il__truncation_watch(void *base, size_t length, il_u32 *wiped)
+{
+    int code = IL_SYSTEM;
+    pthread_mutex_lock(&registering);
+    if (!installed) {
+        struct sigaction action = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+        page = (size_t)sysconf(_SC_PAGESIZE);
+        installed = sigaction(SIGBUS, &action, &before) == 0;
+    }
+    for (int i = 0; installed && i < WATCHED_MAX; i++) {
+        if (atomic_load_explicit(&watched[i].base, memory_order_relaxed) != 0)
+            continue;
+        atomic_store_explicit(&watched[i].length, length, memory_order_relaxed);
+        atomic_store_explicit(&watched[i].wiped, wiped, memory_order_relaxed);
+        atomic_store_explicit(&watched[i].base, (uintptr_t)base, memory_order_release);
+        code = IL_OK;
+        break;
+    }
+    pthread_mutex_unlock(&registering);
+    return code;
+}
+
+void il__truncation_unwatch(void *base)
+{
+    pthread_mutex_lock(&registering);
+    for (int i = 0; i < WATCHED_MAX; i++) {
+        if (atomic_load_explicit(&watched[i].base, memory_order_relaxed) == (uintptr_t)base)
+            atomic_store_explicit(&watched[i].base, 0, memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&registering);
+}

@@ -1,0 +1,78 @@
+"""Locks that hold between threads, processes and programs: one name, one object, everywhere.
+
+    import interlock
+
+    with interlock.Lock("orders"):
+        ...                             # nobody else on this machine is in here
+
+See README for what each kind is for, ARCHITECTURE for how it works.
+"""
+
+from __future__ import annotations
+
+from interlock.errors import (
+    AcquireTimeout,
+    DeadlockDetected,
+    InterlockError,
+    KindMismatch,
+    LayoutMismatch,
+    NotHeld,
+    NotOwner,
+    ParameterMismatch,
+    SpaceError,
+    SpaceFull,
+    SpaceUnavailable,
+)
+from interlock.lock import Lock
+from interlock.rlock import RLock
+from interlock.space import Space
+
+from interlock._version import __version__
+
+__all__ = [
+    "AcquireTimeout",
+    "DeadlockDetected",
+    "InterlockError",
+    "KindMismatch",
+    "LayoutMismatch",
+    "Lock",
+    "LockStatistics",
+    "NotHeld",
+    "NotOwner",
+    "ObjectInfo",
+    "Owner",
+    "ParameterMismatch",
+    "RLock",
+    "Space",
+    "SpaceError",
+    "SpaceFull",
+    "SpaceUnavailable",
+    "synchronized",
+]
+
+# Needed by few programs and dearer to import than everything above together (dataclasses, functools): on first use.
+_LATE = {
+    "LockStatistics": "interlock.records",
+    "ObjectInfo": "interlock.records",
+    "Owner": "interlock.records",
+    "synchronized": "interlock.decorator",
+}
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from interlock.decorator import synchronized
+    from interlock.records import LockStatistics, ObjectInfo, Owner
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_LATE[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

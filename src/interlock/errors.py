@@ -1,0 +1,199 @@
+"""The exceptions, and the one place where the engine's codes become them.
+
+Every exception pickles and keeps its attributes.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class InterlockError(Exception):
+    """Base of everything that interlock raises on its own account.
+
+    Attributes:
+        name: the object's name, or None when no object is concerned.
+        path: the space's file, or None when no space is concerned.
+    """
+
+    def __init__(self, message: str = "", *, name: str | None = None, path: str | None = None) -> None:
+        super().__init__(message)
+        self.name = name
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_restore, (type(self), self.args, dict(self.__dict__)))
+
+
+def _restore(cls: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]) -> BaseException:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(attributes)
+    return error
+
+
+class AcquireTimeout(InterlockError, TimeoutError):
+    """`hold()` or `synchronized` did not get the lock in time. Nothing is held."""
+
+
+class NotHeld(InterlockError, RuntimeError, ValueError):
+    """Release of something that nobody holds."""
+
+
+class NotOwner(NotHeld):
+    """Release of something that another process holds, or another thread where the thread counts."""
+
+
+class DeadlockDetected(InterlockError, RuntimeError):
+    """Waiting would never end: the message names the cycle."""
+
+
+class KindMismatch(InterlockError, TypeError):
+    """The name is in use for another kind of object."""
+
+
+class ParameterMismatch(InterlockError, ValueError):
+    """The name is in use with another size, bound or type."""
+
+
+class SpaceError(InterlockError, OSError):
+    """The space cannot be used. `errno` is set when a system call failed."""
+
+    def __init__(
+        self, message: str = "", *, name: str | None = None, path: str | None = None, errno: int | None = None
+    ) -> None:
+        super().__init__(message, name=name, path=path)
+        self.errno = errno
+
+
+class SpaceFull(SpaceError):
+    """No room: the message says how much, where, and what to set."""
+
+
+class LayoutMismatch(SpaceError):
+    """The file was made by another version, or by something else. It was left as it was."""
+
+
+class SpaceUnavailable(SpaceError):
+    """No such space, no permission, no suitable file system, or wiped while in use."""
+
+
+KINDS = {1: "Lock", 2: "RLock"}
+
+
+def from_engine(
+    code: str,
+    text: str,
+    path: str | None,
+    name: str | None,
+    kind: type | None,
+    sys_errno: int,
+    found: int,
+    wanted: int,
+    found_kind: int,
+) -> InterlockError:
+    """The exception for an engine code (src/engine/il_status.h), saying what is wrong and what to do."""
+    reason = f" ({os.strerror(sys_errno)})" if sys_errno else ""
+    where = f"the space at {path}" if path else "the space"
+    what = f"{kind.__name__ if kind else 'object'} {name!r}"
+    match code:
+        case "IL_NOT_HELD":
+            return NotHeld(f"{what} is not held: release it only after acquire", name=name, path=path)
+        case "IL_NOT_OWNER":
+            return NotOwner(
+                f"{what} is held by another process or thread: only its owner may release it", name=name, path=path
+            )
+        case "IL_DEPTH":
+            return InterlockError(f"{what} is acquired too many times by one thread", name=name, path=path)
+        case "IL_KIND":
+            was = KINDS.get(found_kind, f"kind {found_kind}")
+            return KindMismatch(
+                f"{name!r} is in use as a {was}; use another name, or Space.unlink() it when no program needs the {was}",
+                name=name,
+                path=path,
+            )
+        case "IL_PARAMETER":
+            return ParameterMismatch(f"{what} is in use with another parameter", name=name, path=path)
+        case "IL_SPACE_FULL":
+            return SpaceFull(
+                f"{where} needs {wanted} more bytes and its file system has no room{reason}: "
+                "free some, or set INTERLOCK_DIR to a directory with more",
+                path=path,
+                errno=sys_errno,
+            )
+        case "IL_TABLE_FULL":
+            return SpaceFull(
+                f"no cell is left for {what} in {where}: too many names are held or remembered at once; "
+                "release or unlink some, or spread them over several spaces",
+                name=name,
+                path=path,
+            )
+        case "IL_SLOTS_FULL":
+            return SpaceFull(
+                f"all {found} process slots of {where} belong to living processes: "
+                "end some, or make the space anew with INTERLOCK_SLOTS set higher",
+                path=path,
+            )
+        case "IL_LAYOUT":
+            return LayoutMismatch(
+                f"{where} has layout version {found}, this interlock uses another: run one version at a time, "
+                "or use another INTERLOCK_DIR; the file was left as it is",
+                path=path,
+            )
+        case "IL_GARBAGE":
+            return LayoutMismatch(
+                f"{where} is not an interlock space, or is damaged; the file was left as it is: "
+                "move it away if nothing needs it",
+                path=path,
+            )
+        case "IL_NO_SPACE_FILE":
+            return SpaceUnavailable(
+                f"{where} does not exist, or was closed here: make it first, on this machine, with Space()",
+                path=path,
+                errno=sys_errno or None,
+            )
+        case "IL_WIPED":
+            return SpaceUnavailable(
+                f"{where} was deleted, replaced or truncated while in use, so programs may no longer see each other's "
+                "locks: restart all programs that use it",
+                name=name,
+                path=path,
+            )
+        case "IL_REPLACED":
+            return SpaceUnavailable(f"{where} was made anew since this handle was made: make the handle anew", path=path)
+        case "IL_ORPHANED_USERS":
+            return SpaceUnavailable(
+                f"{where} was deleted while process {found} still uses the old file: a new one would not exclude it; "
+                "end that process first",
+                path=path,
+            )
+        case "IL_UNSAFE":
+            return SpaceUnavailable(
+                f"{where} belongs to another user, or its mode lets others in{reason}: "
+                "it must be yours with mode 0600; set INTERLOCK_DIR to a directory of your own",
+                path=path,
+                errno=sys_errno or None,
+            )
+        case "IL_REMOTE":
+            return SpaceUnavailable(
+                f"{where} would lie on a network or FUSE file system, which does not share memory between machines: "
+                "set INTERLOCK_DIR to a local one",
+                path=path,
+            )
+        case "IL_NO_LIVENESS":
+            return SpaceUnavailable(
+                "this kernel lacks open-file-description locks that survive close, on which interlock's recovery "
+                "rests (Linux 3.15 or newer has them)",
+                path=path,
+            )
+        case "IL_NO_FALLOCATE" | "IL_NO_UNNAMED":
+            return SpaceUnavailable(
+                f"{where} cannot be made: {text}; set INTERLOCK_DIR to a directory on tmpfs, ext4, xfs or btrfs",
+                path=path,
+                errno=sys_errno or None,
+            )
+        case _:
+            return SpaceUnavailable(f"{where} cannot be used: {text}{reason}", path=path, errno=sys_errno or None)

@@ -1,0 +1,215 @@
+"""Space: where names live."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from interlock.errors import SpaceUnavailable
+
+try:
+    from interlock import _engine
+except ImportError as error:
+    if sys.platform == "linux":
+        raise
+    raise SpaceUnavailable(f"shared-memory spaces need Linux (this is {sys.platform})") from error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from interlock.lock import Lock
+    from interlock.records import ObjectInfo
+    from interlock.rlock import RLock
+
+DEFAULT_URL = "shm:default"
+
+_opened: dict[str, Space] = {}
+
+
+class Space(_engine.Space):
+    """Space(url=None)
+
+    Where names live. Two spaces share nothing.
+
+    Args:
+        url: "shm:NAME" for shared memory of this user on this machine. None: what INTERLOCK_SPACE says, else
+            "shm:default". NAME is any text of 1 to 150 bytes in UTF-8.
+
+    The space's file lies in INTERLOCK_DIR; without that in /dev/shm, else in $XDG_RUNTIME_DIR, else in the directory for
+    temporary files. It is made on first use, belongs to the user, and is never overwritten.
+
+    Fork: works in the child. Pickles, to the same space; unpickling does not make a space that is gone.
+
+    Raises:
+        ValueError: a URL that is none.
+        SpaceError: SpaceFull, LayoutMismatch or SpaceUnavailable, saying what is wrong and what to do.
+    """
+
+    __slots__ = ("url",)
+
+    url: str
+
+    def __init__(self, url: str | None = None) -> None:
+        if url is None:
+            url = os.environ.get("INTERLOCK_SPACE") or DEFAULT_URL
+        self.url = url
+        super().__init__(_file_of(url), _slots_wanted())
+
+    def Lock(self, name: str | None = None, **options: Any) -> Lock:
+        """interlock.Lock in this space."""
+        from interlock.lock import Lock
+
+        return Lock(name, space=self, **options)
+
+    def RLock(self, name: str | None = None, **options: Any) -> RLock:
+        """interlock.RLock in this space."""
+        from interlock.rlock import RLock
+
+        return RLock(name, space=self, **options)
+
+    def objects(self) -> list[ObjectInfo]:
+        """The named objects there are, in no order: a snapshot, stripe by stripe.
+
+        Locks that nobody holds, waits for or remembers a dead owner of may be missing: the space forgets them at will.
+        """
+        from interlock.errors import KINDS
+        from interlock.records import ObjectInfo
+
+        return [
+            ObjectInfo(
+                name=name,
+                kind=KINDS.get(kind, f"kind {kind}"),
+                held=bool(half & 0xFFFF),
+                waited_for=bool(half & 0x10000),
+                orphaned=bool(half & 0x40000),
+                fence=fence,
+            )
+            for name, kind, half, fence in self._list()
+        ]
+
+    def pickled(self) -> tuple[str, str, int]:
+        """What another process needs to find this very space: its URL, its file and the file's identity."""
+        identity = self._describe()[0]
+        return self.url, self.path, identity
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_reopen_space, self.pickled())
+
+    def __enter__(self) -> Space:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<interlock.Space {self.url!r} at {self.path}{' closed' if self.closed else ''}>"
+
+
+def find(given: object) -> object:
+    """The Space for a `space=` argument: None for the default one, or a URL."""
+    if given is None or isinstance(given, str):
+        url = given if given is not None else os.environ.get("INTERLOCK_SPACE") or DEFAULT_URL
+        space = _opened.get(url)
+        if space is None or space.closed:
+            space = _opened[url] = Space(url)
+        return space
+    return given
+
+
+def reopen(
+    cls: type[Any], space: tuple[str, str, int], name: str, on_recover: object, foreign_release: bool
+) -> Any:
+    """Unpickles a handle."""
+    options = {"foreign_release": True} if foreign_release else {}
+    return cls(name, space=_reopen_space(*space), on_recover=on_recover, **options)
+
+
+def _reopen_space(url: str, path: str, identity: int) -> Space:
+    space = _opened.get(path)
+    if space is None or space.closed:
+        space = Space.__new__(Space)
+        space.url = url
+        _engine.Space.__init__(space, path, 0, True, identity)
+        _opened[path] = space
+    elif space._describe()[0] != identity:
+        _engine.Space.__init__(Space.__new__(Space), path, 0, True, identity)
+    return space
+
+
+def _slots_wanted() -> int:
+    text = os.environ.get("INTERLOCK_SLOTS")
+    if not text:
+        return 0
+    if not text.isdecimal() or not 1 <= int(text) <= _engine.SLOTS_LIMIT:
+        raise ValueError(f"INTERLOCK_SLOTS must be a number from 1 to {_engine.SLOTS_LIMIT}, not {text!r}")
+    return int(text) + 1
+
+
+def _file_of(url: str) -> str:
+    if not isinstance(url, str):
+        raise TypeError(f"a space's URL is a str, not {type(url).__name__}")
+    scheme, _, name = url.partition(":")
+    if scheme != "shm":
+        raise ValueError(f"no space of this kind: {url!r} (use 'shm:NAME')")
+    encoded = "".join(
+        chr(byte) if chr(byte).isalnum() and byte < 128 or byte in b"-_." else f"%{byte:02X}" for byte in name.encode()
+    )
+    if not encoded or "\0" in name or len(encoded) > 200:
+        raise ValueError(f"a space's name has 1 to 200 bytes (three for each that is not a letter, digit or one of -_.): {url!r}")
+    return os.path.join(_directory(), f"interlock-{os.geteuid()}-{encoded}.ilk")
+
+
+def _directory() -> str:
+    given = os.environ.get("INTERLOCK_DIR")
+    if given:
+        _check_directory(given)
+        return os.path.realpath(given)
+    for candidate in ("/dev/shm", os.environ.get("XDG_RUNTIME_DIR")):
+        if candidate and os.path.isdir(candidate) and os.access(candidate, os.W_OK | os.X_OK):
+            _check_directory(candidate)
+            return os.path.realpath(candidate)
+    import tempfile
+
+    return os.path.realpath(tempfile.gettempdir())
+
+
+def _check_directory(path: str) -> None:
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise SpaceUnavailable(
+            f"the directory {path} cannot be used ({error.strerror}): make it, or set INTERLOCK_DIR to one that exists",
+            path=path,
+            errno=error.errno,
+        ) from None
+    if not os.path.isdir(path):
+        raise SpaceUnavailable(f"{path} is not a directory: set INTERLOCK_DIR to one", path=path)
+    if found.st_uid not in (0, os.geteuid()):
+        raise SpaceUnavailable(
+            f"the directory {path} belongs to another user, who could replace its files: set INTERLOCK_DIR to your own",
+            path=path,
+        )
+    if found.st_mode & 0o022 and not found.st_mode & 0o1000:
+        raise SpaceUnavailable(
+            f"the directory {path} can be written by other users, who could replace its files: "
+            "chmod go-w it, or set its sticky bit",
+            path=path,
+        )
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise SpaceUnavailable(f"no permission to write in {path}: set INTERLOCK_DIR to your own directory", path=path)
+
+
+def _owner_of(*figures: Any) -> object:
+    from interlock.records import owner_of
+
+    return owner_of(*figures)
+
+
+def _install() -> None:
+    from interlock.errors import from_engine
+
+    _engine._set_hooks(from_engine, _owner_of, find)
+
+
+_install()
