@@ -28,7 +28,7 @@ extern struct PyModuleDef engine_module;
 /* A space as its users hold it. Several may stand for one segment of this process. */
 typedef struct {
     PyObject_HEAD
-    il_space *segment; /* NULL until opened; never closed, since waiters may be inside it */
+    il_space *segment; /* NULL until opened */
     il_u32 *self;      /* the segment's slot, or a word of zero once closed: so closing costs the fast path nothing */
     il_cell *cells;
     PyObject *weakrefs;

@@ -3,10 +3,12 @@
 
 #include "binding.h"
 
-/* The segments of this process. They stay mapped until it ends, because a thread may be waiting inside. */
+/* The segments of this process. One goes when no Space stands for it any more (so no handle exists and no thread waits
+ * inside), unless this process still holds something in it. */
 typedef struct Opened {
     struct Opened *next;
     il_space *segment;
+    size_t spaces;
 } Opened;
 
 static Opened *opened;
@@ -27,6 +29,7 @@ static int open_segment(const char *path, const il_options *options, il_space **
         if (code == IL_OK && options->id != 0 && options->id != entry->segment->header->id)
             code = IL_REPLACED;
         error->code = code;
+        entry->spaces += code == IL_OK;
         pthread_mutex_unlock(&opening);
         return code;
     }
@@ -35,6 +38,7 @@ static int open_segment(const char *path, const il_options *options, il_space **
         code = il_space_open(&this_process, path, options, segment, error);
     if (code == IL_OK) {
         entry->segment = *segment;
+        entry->spaces = 1;
         entry->next = opened;
         opened = entry;
     } else {
@@ -42,6 +46,23 @@ static int open_segment(const char *path, const il_options *options, il_space **
     }
     pthread_mutex_unlock(&opening);
     return code;
+}
+
+static void leave_segment(il_space *segment)
+{
+    pthread_mutex_lock(&opening);
+    for (Opened **at = &opened; *at != NULL; at = &(*at)->next) {
+        Opened *entry = *at;
+        if (entry->segment != segment)
+            continue;
+        if (--entry->spaces == 0 && (il_load_relaxed(&segment->wiped) || !il_holds(segment))) {
+            *at = entry->next;
+            il_space_close(segment);
+            free(entry);
+        }
+        break;
+    }
+    pthread_mutex_unlock(&opening);
 }
 
 static int space_init(PyObject *object, PyObject *args, PyObject *kwargs)
@@ -67,6 +88,8 @@ static int space_init(PyObject *object, PyObject *args, PyObject *kwargs)
         raise_code(state_of(Py_TYPE(self)), code, NULL, NULL, &error, 0);
         return -1;
     }
+    if (self->segment != NULL)
+        leave_segment(self->segment);
     self->segment = segment;
     self->self = segment->self;
     self->cells = segment->cells;
@@ -85,6 +108,8 @@ static void space_dealloc(PyObject *object)
     PyObject_GC_UnTrack(object);
     if (((SpaceObject *)object)->weakrefs != NULL)
         PyObject_ClearWeakRefs(object);
+    if (((SpaceObject *)object)->segment != NULL)
+        leave_segment(((SpaceObject *)object)->segment);
     type->tp_free(object);
     Py_DECREF(type);
 }

@@ -36,4 +36,14 @@ static inline bool il_cas_release(il_u64 *p, uint64_t *expected, uint64_t desire
     return atomic_compare_exchange_strong_explicit(p, expected, desired, memory_order_release, memory_order_relaxed);
 }
 
+static inline bool il_cas32_relaxed(il_u32 *p, uint32_t *expected, uint32_t desired)
+{
+    return atomic_compare_exchange_strong_explicit(p, expected, desired, memory_order_relaxed, memory_order_relaxed);
+}
+
+static inline bool il_cas32_release(il_u32 *p, uint32_t *expected, uint32_t desired)
+{
+    return atomic_compare_exchange_strong_explicit(p, expected, desired, memory_order_release, memory_order_relaxed);
+}
+
 #endif

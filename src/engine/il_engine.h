@@ -103,6 +103,9 @@ typedef struct il_owner {
 /* What is known of slot k's process. */
 void il_slot_describe(const il_space *space, uint32_t k, il_owner *owner);
 
+/* Whether this process holds any object of the space. Looks at every cell. */
+bool il_holds(const il_space *space);
+
 /* What is known of the last owner that died holding this cell's object. Its program is cut short. */
 void il_cell_dead_owner(const il_cell *cell, il_owner *owner);
 
@@ -219,7 +222,9 @@ int il__reopen(il_space *space);
 
 /* Clears what slot k, which is dead and whose byte the caller holds, owns. */
 void il__table_sweep(il_space *space, uint32_t k);
-void il__mutex_orphan(il_mutex *mutex, uint32_t k, bool mark);
+/* Whether it is free and reserved, but for nobody: its heirs died. Who still sleeps on it looks its name up again. */
+bool il__mutex_unclaimed(il_mutex *mutex, uint32_t half);
+void il__mutex_orphan(il_mutex *mutex, bool mark);
 
 /* Publishes one more level than `levels`, unless somebody else already has. Held: no stripe. */
 int il__segment_grow(il_space *space, uint32_t levels);

@@ -80,8 +80,8 @@ typedef struct il_cell {
     uint64_t hash;
     il_u8 kind; /* also: the reaper, who sets NONE in a cell that its filler left */
     uint8_t name_length;
-    uint16_t user_slot; /* guard: stripe. The process that looked the name up last … */
-    uint32_t user_epoch; /* … and the epoch of its slot then, to tell whether it still lives */
+    uint16_t user_slot;  /* guard: stripe. A process that looked the name up, noted while it lives … */
+    uint32_t user_epoch; /* … and the epoch of its slot then, to tell whether it still does */
     uint64_t parameter; /* the kind's size or bound; must be equal in every opener */
     uint64_t fence_base; /* the fence when the name moved in */
     il_u32 dead_pid;    /* guard: reaper. The last owner that died */

@@ -6,7 +6,7 @@
  *   held             a waiter        -> held + WAITERS        CAS, then it sleeps on the half
  *                    a waiter >1 ms  -> held + WAITERS + RESERVED
  *                    the owner       -> free, or free + RESERVED when RESERVED was set; then wakes one if WAITERS was set
- *                    the reaper      -> free + ORPHAN (+ RESERVED), once the owner is proven dead; then wakes one
+ *                    the reaper      -> free + ORPHAN, once the owner is proven dead; then wakes one if WAITERS was set
  *   free + RESERVED  a waiter        -> held                  newcomers only after the reservation has expired
  *                    the releaser    -> free                  when its wake found nobody asleep
  *   free + ORPHAN    as free; the taker keeps ORPHAN in the word until it releases in good order
@@ -111,15 +111,21 @@ static uint64_t slice_end(il_space *space, const il_wait *wait, uint64_t now)
     return due > end ? due : end;
 }
 
-/* Free the lock of a dead owner. IL_OK: the word is worth another look; IL_BUSY: the owner lives. */
-static int reap_if_dead(il_space *space, uint32_t owner)
+/* Frees what a dead owner holds. IL_OK: the word is worth another look, for the owner was dead or is no longer that; IL_BUSY:
+ * it lives and has the lock, or there is none. */
+static int reap_if_dead(il_space *space, il_mutex *mutex, uint32_t owner)
 {
     if (owner == 0 || owner == il_self(space))
         return IL_BUSY;
-    int alive = il_slot_alive(space, owner);
-    if (alive != 0)
-        return alive < 0 ? alive : IL_BUSY;
-    return il_reap(space, owner);
+    int code = il_slot_alive(space, owner);
+    if (code == 0) {
+        code = il_reap(space, owner);
+        if (code == IL_BUSY)
+            code = il_slot_alive(space, owner); /* another got to reap it first: until it has done so */
+    }
+    if (code <= 0)
+        return code;
+    return owner_of((uint32_t)il_load_relaxed(&mutex->word)) != owner ? IL_OK : IL_BUSY;
 }
 
 /* Watches the word for a moment before sleep. True: it is free. */
@@ -144,6 +150,7 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
     uint32_t slot = il_self(space);
     bool used_wake = false; /* the last sleep ended by a wake, which is ours to use or to pass on */
     bool spun = false;
+    bool looked = false; /* the last look before leaving: once, since a second owner by then is the lock's ordinary use */
 
     for (;;) {
         uint64_t word = il_load_relaxed(&mutex->word);
@@ -167,7 +174,8 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
             }
         }
         if (wait->deadline_ns == IL_NOW) {
-            code = reap_if_dead(space, owner);
+            code = looked ? IL_BUSY : reap_if_dead(space, mutex, owner);
+            looked = true;
             if (code == IL_OK)
                 continue;
             break;
@@ -182,7 +190,8 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
         if (wait->began_ns == 0)
             wait->began_ns = now;
         if (now >= wait->deadline_ns) {
-            code = reap_if_dead(space, owner);
+            code = looked ? IL_BUSY : reap_if_dead(space, mutex, owner);
+            looked = true;
             if (code == IL_OK)
                 continue;
             if (code == IL_BUSY)
@@ -213,7 +222,7 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
             wait->slices++;
             code = il_space_check(space, true);
             if (code == IL_OK)
-                code = reap_if_dead(space, owner);
+                code = reap_if_dead(space, mutex, owner);
             if (code != IL_OK && code != IL_BUSY)
                 break;
         }
@@ -226,19 +235,30 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
 int il_mutex_unlock(il_space *space, il_mutex *mutex, uint64_t key, unsigned flags)
 {
     uint32_t slot = il_self(space);
-    uint64_t word = il_load_relaxed(&mutex->word), next;
-    uint32_t half;
-    do {
+    uint64_t word = il_load_relaxed(&mutex->word), next = 0;
+    uint32_t half = 0;
+    for (bool done = false; !done;) {
         half = (uint32_t)word;
         if ((word & IL_GENERATION) != key || owner_of(half) == 0)
             return il_load_relaxed(&space->wiped) ? IL_WIPED : IL_NOT_HELD;
-        if (owner_of(half) != slot && !(flags & IL_UNLOCK_FOREIGN))
-            return IL_NOT_OWNER;
+        if (owner_of(half) != slot) {
+            /* A dead owner's lock is nobody's, and only the reaper frees it: so that its successor learns of the death. */
+            int code = reap_if_dead(space, mutex, owner_of(half));
+            if (code == IL_OK) {
+                word = il_load_relaxed(&mutex->word);
+                continue;
+            }
+            if (code != IL_BUSY)
+                return code;
+            if (!(flags & IL_UNLOCK_FOREIGN))
+                return IL_NOT_OWNER;
+        }
         next = key | (half & IL_RESERVED) | (flags & IL_UNLOCK_KEEP_ORPHAN ? half & IL_ORPHAN : 0);
         if (half & IL_RESERVED)
             il_store_relaxed(&mutex->reserved_ns, il_clock_ns());
         /* Release: pairs with every acquire CAS that takes the lock. */
-    } while (!il_cas_release(&mutex->word, &word, next));
+        done = il_cas_release(&mutex->word, &word, next);
+    }
     if (half & (IL_WAITERS | IL_RESERVED)) {
         int woken = il_futex_wake(futex_of(mutex), 1);
         /* Nobody sleeps, so nobody is there to use the reservation. Failing means that somebody else acted on it. */
@@ -250,11 +270,15 @@ int il_mutex_unlock(il_space *space, il_mutex *mutex, uint64_t key, unsigned fla
 
 int il_mutex_locked(il_space *space, il_mutex *mutex, uint64_t key)
 {
-    uint64_t word = il_load_relaxed(&mutex->word);
-    uint32_t owner = owner_of((uint32_t)word);
-    if ((word & IL_GENERATION) != key || owner == 0)
-        return 0;
-    return owner == il_self(space) ? 1 : il_slot_alive(space, owner);
+    for (;;) {
+        uint64_t word = il_load_relaxed(&mutex->word);
+        uint32_t owner = owner_of((uint32_t)word);
+        if ((word & IL_GENERATION) != key || owner == 0)
+            return 0;
+        int alive = owner == il_self(space) ? 1 : il_slot_alive(space, owner);
+        if (alive <= 0 || owner_of((uint32_t)il_load_relaxed(&mutex->word)) == owner)
+            return alive;
+    }
 }
 
 int il_mutex_owner(il_space *space, il_mutex *mutex, uint64_t key, il_owner *owner)
@@ -277,21 +301,24 @@ int il_mutex_owner(il_space *space, il_mutex *mutex, uint64_t key, il_owner *own
     return IL_OK;
 }
 
-/* The caller holds byte k, so nobody else writes an owner k away, and the fields that an owner guards are the caller's. */
-void il__mutex_orphan(il_mutex *mutex, uint32_t k, bool mark)
+bool il__mutex_unclaimed(il_mutex *mutex, uint32_t half)
+{
+    return (half & (IL_OWNER | IL_RESERVED)) == IL_RESERVED &&
+           il_clock_ns() - il_load_relaxed(&mutex->reserved_ns) > RESERVED_FOR_NS;
+}
+
+/* The caller holds the byte of the dead owner, so nobody else writes the owner away, and the fields that an owner guards are
+ * the caller's. A reaper that dies midway leaves `recoveries` counted twice: it is a statistic. */
+void il__mutex_orphan(il_mutex *mutex, bool mark)
 {
     uint64_t word = il_load_relaxed(&mutex->word), next;
     uint32_t half;
     il_store_relaxed(&mutex->holder, 0);
-    il_store_relaxed(&mutex->depth, 0);
     il_store_relaxed(&mutex->recoveries, il_load_relaxed(&mutex->recoveries) + 1);
     do {
         half = (uint32_t)word;
-        if (owner_of(half) != k)
-            return;
-        next = (word & (IL_GENERATION | IL_RESERVED | IL_ORPHAN)) | (mark ? IL_ORPHAN : 0);
-        if (half & IL_RESERVED)
-            il_store_relaxed(&mutex->reserved_ns, il_clock_ns());
+        /* A reservation dies with the owner: those it was for may be dead as well, and a newcomer's try must succeed. */
+        next = (word & (IL_GENERATION | IL_ORPHAN)) | (mark ? IL_ORPHAN : 0);
         /* Release: what the reaper repaired is seen by the next owner. */
     } while (!il_cas_release(&mutex->word, &word, next));
     if (half & (IL_WAITERS | IL_RESERVED))

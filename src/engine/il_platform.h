@@ -22,6 +22,9 @@ int il_futex_wait(il_u32 *half, uint32_t expected, uint64_t deadline_ns);
 /* Wakes up to `count` sleepers, longest sleeper first. Returns how many it woke. */
 int il_futex_wake(il_u32 *half, int count);
 
+/* Sleeps about this long. */
+void il_nap(uint64_t nanoseconds);
+
 /* One short pause of a spinning processor. */
 void il_pause(void);
 
@@ -42,6 +45,8 @@ void il_unpin(void *pin);
 
 /* Locks byte k for the open file description of fd, without waiting. -EAGAIN: another has it. */
 int il_byte_lock(int fd, uint64_t k);
+
+void il_byte_unlock(int fd, uint64_t k);
 
 /* Whether another open file description holds byte k: 1 or 0, or -errno. */
 int il_byte_locked(int fd, uint64_t k);

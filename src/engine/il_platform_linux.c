@@ -56,6 +56,12 @@ int il_futex_wake(il_u32 *half, int count)
     return woken < 0 ? 0 : (int)woken;
 }
 
+void il_nap(uint64_t nanoseconds)
+{
+    struct timespec t = {(time_t)(nanoseconds / 1000000000u), (long)(nanoseconds % 1000000000u)};
+    nanosleep(&t, NULL);
+}
+
 void il_pause(void)
 {
 #if defined(__x86_64__)
@@ -130,6 +136,13 @@ int il_byte_lock(int fd, uint64_t k)
     if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
         return 0;
     return errno == EACCES ? -EAGAIN : -errno;
+}
+
+void il_byte_unlock(int fd, uint64_t k)
+{
+    struct flock lock = byte(k);
+    lock.l_type = F_UNLCK;
+    fcntl(fd, F_OFD_SETLK, &lock);
 }
 
 int il_byte_locked(int fd, uint64_t k)
@@ -296,7 +309,7 @@ int il_boot_id(uint8_t id[16])
         unsigned value = c >= '0' && c <= '9' ? (unsigned)(c - '0') : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a' + 10) : 16;
         if (value == 16)
             continue;
-        id[nibble / 2] = (uint8_t)(id[nibble / 2] << 4 | value);
+        id[nibble / 2] = (uint8_t)((unsigned)id[nibble / 2] << 4 | value);
         nibble++;
     }
     return nibble == 32 ? 0 : -EIO;

@@ -24,8 +24,8 @@ int il_rlock_unlock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t hol
     if (!il_rlock_mine(space, mutex, key, holder)) {
         if (il_load_relaxed(&space->wiped))
             return IL_WIPED;
-        uint64_t word = il_load_relaxed(&mutex->word);
-        return (word & IL_GENERATION) == key && (word & IL_OWNER) ? IL_NOT_OWNER : IL_NOT_HELD;
+        int held = il_mutex_locked(space, mutex, key);
+        return held > 0 ? IL_NOT_OWNER : held == 0 ? IL_NOT_HELD : held;
     }
     uint32_t depth = il_load_relaxed(&mutex->depth);
     if (depth > 1) {

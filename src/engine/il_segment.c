@@ -111,8 +111,8 @@ static int make(il_process *process, const char *path, const il_options *options
     plan(&header, options->slots != 0 ? options->slots : IL_SLOTS_DEFAULT);
     header.created_ns = il_clock_wall_ns();
     il_store_relaxed(&header.levels, 1);
-    /* A space made anew starts above every fence of its forerunner: a million acquisitions a second, for ever. */
-    il_store_relaxed(&header.fence_floor, (header.created_ns / 1000000000u) << 20);
+    /* A space made anew starts above every fence of its forerunner: one acquisition each 1024 ns, for ever. */
+    il_store_relaxed(&header.fence_floor, header.created_ns >> 10);
     int code = IL_OK, failed = il_file_system_is_local(fd);
     if (failed == 0)
         code = fail(error, IL_REMOTE, 0);
@@ -273,6 +273,8 @@ int il_space_open(il_process *process, const char *path, const il_options *optio
 {
     int code = IL_NO_SPACE_FILE;
     *error = (il_error){0};
+    if (options->slots == 1 || options->slots > IL_SLOTS_LIMIT + 1u)
+        return fail(error, IL_SYSTEM, EINVAL);
     for (int attempt = 0; attempt < OPEN_ATTEMPTS; attempt++) {
         il_header header;
         struct stat file;
@@ -365,7 +367,6 @@ int il__segment_grow(il_space *space, uint32_t levels)
     uint32_t expected = levels;
     if (code == IL_OK)
         /* Release: whoever sees the level finds its room reserved, which only the kernel had to be told. */
-        atomic_compare_exchange_strong_explicit(&space->header->levels, &expected, levels + 1, memory_order_release,
-                                                memory_order_relaxed);
+        il_cas32_release(&space->header->levels, &expected, levels + 1);
     return code;
 }

@@ -11,7 +11,10 @@
  *   byte k free, pid = 0    unused or swept     -> anyone may lock the byte and claim it
  *   byte k held, pid = 0    being claimed or just swept
  *   byte k held, pid != 0   alive, or being swept
- *   byte k free, pid != 0   dead, not yet swept -> anyone may lock the byte, sweep, and free or claim it */
+ *   byte k free, pid != 0   dead, not yet swept -> anyone may lock the byte, sweep, and free or claim it
+ *
+ * To tell "alive" from "being swept", whoever locks byte k in order to sweep first locks the sweeper's byte of k, and frees
+ * it when the sweep is done. */
 #include "il_engine.h"
 
 #include <errno.h>
@@ -22,6 +25,12 @@
 #include <unistd.h>
 
 #include "il_platform.h"
+
+enum {
+    SWEEPERS_AT = IL_SLOTS_LIMIT + 1, /* the sweeper's byte of slot k is this much further on */
+    SWEEP_PATIENCE_NS = 20000000,     /* a sweep that takes longer is stuck (stopped, or swapped out): do not wait for it */
+    SWEEP_NAP_NS = 50000,
+};
 
 static void store_text(il_u64 *words, const char *text, size_t size)
 {
@@ -66,47 +75,68 @@ int il__reopen(il_space *space)
     return fd;
 }
 
-/* Sweeps slot k and leaves it unused. Held: byte k. */
-static void sweep(il_space *space, uint32_t k)
+/* A byte that is being locked: its descriptor, open until the sweep is over, and the pin that outlives it. */
+typedef struct {
+    uint32_t k;
+    int fd;
+    void *pin;
+} claim;
+
+static int system_error(il_space *space, int failed)
 {
-    il_slot *slot = &space->slots[k];
-    if (il_load_relaxed(&slot->pid) == 0)
-        return;
-    il__table_sweep(space, k);
-    il_store_relaxed(&slot->pid, 0);
+    space->error = (il_error){.code = IL_SYSTEM, .sys_errno = -failed};
+    return IL_SYSTEM;
 }
 
-/* Locks byte k with a descriptor of its own, pinned so that not even a stray close of all descriptors frees it early.
- * Held: the fork mutex. */
-static int lock_byte(il_space *space, uint32_t first, uint32_t last, uint32_t *got, void **pin)
+/* Locks the sweeper's byte and byte k, in this order. -EAGAIN: the slot is alive, or another sweeps it. */
+static int lock_both(int fd, uint32_t k)
 {
-    int fd = il__reopen(space);
-    if (fd < 0)
+    int held = il_byte_locked(fd, k);
+    if (held != 0)
+        return held < 0 ? held : -EAGAIN;
+    int failed = il_byte_lock(fd, SWEEPERS_AT + k);
+    if (failed != 0)
+        return failed;
+    failed = il_byte_lock(fd, k);
+    if (failed != 0)
+        il_byte_unlock(fd, SWEEPERS_AT + k);
+    return failed;
+}
+
+/* Locks the first byte to be had of [first, last], pinned so that not even a stray close of all descriptors frees it early.
+ * IL_BUSY: none is. Held: the fork mutex. */
+static int claim_begin(il_space *space, uint32_t first, uint32_t last, claim *taken)
+{
+    *taken = (claim){.fd = il__reopen(space)};
+    if (taken->fd < 0)
         return space->error.code;
-    int code = IL_OK, failed = il_pin(fd, pin);
+    int failed = il_pin(taken->fd, &taken->pin);
     if (failed != 0) {
-        space->error = (il_error){.code = IL_SYSTEM, .sys_errno = -failed};
-        close(fd);
-        return IL_SYSTEM;
+        close(taken->fd);
+        return system_error(space, failed);
     }
-    uint32_t k = first;
-    for (; k <= last; k++) {
-        failed = il_byte_lock(fd, k);
+    for (taken->k = first; taken->k <= last; taken->k++) {
+        failed = lock_both(taken->fd, taken->k);
         if (failed != -EAGAIN)
             break;
     }
-    if (failed == -EAGAIN)
-        code = IL_BUSY;
-    else if (failed != 0 || !is_mapped_file(space, fd)) {
-        /* Not our file any more: another thread closed the descriptor under us and its number was used again. */
-        space->error = (il_error){.code = IL_SYSTEM, .sys_errno = failed != 0 ? -failed : EBADF};
-        code = IL_SYSTEM;
+    /* Not our file any more: another thread closed the descriptor under us and its number was used again. */
+    if (failed == 0 && !is_mapped_file(space, taken->fd))
+        failed = -EBADF;
+    if (failed == 0)
+        return IL_OK;
+    close(taken->fd);
+    il_unpin(taken->pin);
+    return failed == -EAGAIN ? IL_BUSY : system_error(space, failed);
+}
+
+/* The sweep is over; byte k stays locked for as long as the pin. */
+static void claim_end(il_space *space, const claim *taken)
+{
+    if (is_mapped_file(space, taken->fd)) {
+        il_byte_unlock(taken->fd, SWEEPERS_AT + taken->k);
+        close(taken->fd);
     }
-    close(fd);
-    if (code != IL_OK)
-        il_unpin(*pin);
-    *got = k;
-    return code;
 }
 
 int il_attach(il_space *space)
@@ -114,16 +144,18 @@ int il_attach(il_space *space)
     pthread_mutex_lock(&space->process->fork_mutex);
     int code = IL_OK;
     if (il_self(space) == 0) {
-        uint32_t k, last = space->header->slot_count - 1;
-        /* In a forked child `pin` is the parent's and was not inherited: forget it, never unmap it. */
-        code = il_load_relaxed(&space->wiped) ? IL_WIPED : lock_byte(space, 1, last, &k, &space->pin);
+        uint32_t last = space->header->slot_count - 1;
+        claim taken;
+        code = il_load_relaxed(&space->wiped) ? IL_WIPED : claim_begin(space, 1, last, &taken);
         if (code == IL_BUSY) {
             code = IL_SLOTS_FULL;
             space->error = (il_error){.code = code, .found = last};
         }
         if (code == IL_OK) {
+            uint32_t k = taken.k;
             il_slot *slot = &space->slots[k];
-            sweep(space, k);
+            if (il_load_relaxed(&slot->pid) != 0)
+                il__table_sweep(space, k);
             char program[IL_PROGRAM_MAX] = "", host[IL_HOST_MAX] = "";
             uint64_t pid_space = 0;
             il_describe_self(program, sizeof program, host, sizeof host, &pid_space);
@@ -134,8 +166,11 @@ int il_attach(il_space *space)
             il_store_relaxed(&slot->epoch, il_load_relaxed(&slot->epoch) + 1);
             il_store_relaxed(&slot->pid, (uint32_t)getpid());
             uint32_t seen = il_load_relaxed(&space->header->slots_seen);
-            while (seen < k && !atomic_compare_exchange_weak(&space->header->slots_seen, &seen, k)) {
+            while (seen < k && !il_cas32_relaxed(&space->header->slots_seen, &seen, k)) {
             }
+            claim_end(space, &taken);
+            /* In a forked child this was the parent's pin, which is not mapped here: forgotten, never unmapped. */
+            space->pin = taken.pin;
             /* Release: another thread of this process that reads its slot number finds the slot set up. */
             il_store_release(space->self, k);
         }
@@ -176,25 +211,41 @@ int il_slot_alive(il_space *space, uint32_t k)
 {
     if (k == 0 || k >= space->header->slot_count)
         return 0;
-    int fd = probe_descriptor(space);
-    if (fd < 0)
-        return il_load_relaxed(&space->wiped) ? IL_WIPED : IL_SYSTEM;
-    int held = il_byte_locked(fd, k);
-    /* A descriptor closed under us answers for another file: a wrong "dead" is caught by the reaper, who locks the byte
-     * before he touches anything, a wrong "alive" by the next slice. */
-    return held >= 0 ? held : 1;
+    for (uint64_t patience = 0;;) {
+        int fd = probe_descriptor(space);
+        if (fd < 0)
+            return il_load_relaxed(&space->wiped) ? IL_WIPED : IL_SYSTEM;
+        /* A descriptor closed under us answers for another file, or fails: a wrong "dead" is caught by the reaper, who locks
+         * the byte before he touches anything, a wrong "alive" by the next slice. */
+        int held = il_byte_locked(fd, k);
+        if (held == 0)
+            return 0;
+        if (il_byte_locked(fd, SWEEPERS_AT + k) <= 0)
+            return 1;
+        uint64_t now = il_clock_ns();
+        if (patience == 0)
+            patience = now + SWEEP_PATIENCE_NS;
+        if (now >= patience)
+            return 1;
+        il_nap(SWEEP_NAP_NS);
+    }
 }
 
 int il_reap(il_space *space, uint32_t k)
 {
+    if (k >= space->header->slot_count) {
+        space->error = (il_error){.code = IL_GARBAGE};
+        return IL_GARBAGE;
+    }
     /* One reaper at a time per process, with fork held off. */
     pthread_mutex_lock(&space->process->fork_mutex);
-    void *pin;
-    uint32_t got;
-    int code = lock_byte(space, k, k, &got, &pin);
+    claim taken;
+    int code = claim_begin(space, k, k, &taken);
     if (code == IL_OK) {
-        sweep(space, k);
-        il_unpin(pin);
+        il__table_sweep(space, k);
+        il_store_relaxed(&space->slots[k].pid, 0);
+        claim_end(space, &taken);
+        il_unpin(taken.pin);
     }
     pthread_mutex_unlock(&space->process->fork_mutex);
     return code;

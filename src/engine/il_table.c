@@ -74,6 +74,8 @@ static void empty(il_space *space, uint32_t index, uint64_t key)
 static bool seize(il_space *space, il_cell *cell, uint32_t remembered, uint64_t *key)
 {
     uint64_t word = il_load_relaxed(&cell->mutex.word);
+    if (il__mutex_unclaimed(&cell->mutex, (uint32_t)word))
+        remembered |= IL_RESERVED | IL_WAITERS;
     if (((uint32_t)word & ~remembered) != 0)
         return false;
     *key = next_generation(word);
@@ -99,6 +101,7 @@ static void fill(il_space *space, uint32_t index, uint64_t key, uint64_t hash, c
     cell->hash = hash;
     cell->fence_base = floor;
     cell->parameter = parameter;
+    cell->user_slot = 0;
     cell->name_length = (uint8_t)length;
     memcpy(cell->name, name, length);
     cell->name[length] = '\0';
@@ -148,7 +151,8 @@ static uint32_t find_room(il_space *space, uint64_t hash, uint32_t levels, bool 
     return UINT32_MAX;
 }
 
-/* Whether the process that looked a name up last is still alive. Held: the stripe. */
+/* Whether the process noted as a name's user still lives: the first to look it up since the one before died. Others may
+ * use it too; the engine keeps no count of handles that a death could leave wrong. Held: the stripe. */
 static bool in_use(il_space *space, const il_cell *cell)
 {
     const il_slot *slot = &space->slots[cell->user_slot];
@@ -201,11 +205,18 @@ int il_table_resolve(il_space *space, const char *name, size_t length, uint8_t k
         }
         if (code == IL_OK) {
             il_cell *cell = &space->cells[index];
-            cell->user_slot = (uint16_t)il_self(space);
-            cell->user_epoch = il_load_relaxed(&space->slots[cell->user_slot].epoch);
+            if (!in_use(space, cell)) {
+                cell->user_slot = (uint16_t)il_self(space);
+                cell->user_epoch = il_load_relaxed(&space->slots[cell->user_slot].epoch);
+            }
             *ref = key | index;
         }
         il_mutex_unlock(space, stripe_of(space, hash), 0, 0);
+        /* Truncated meanwhile: what was found or filled may be a page of zeros that only this process sees. The mark was
+         * set by a signal handler of this very thread, or before. */
+        atomic_signal_fence(memory_order_seq_cst);
+        if (il_load_relaxed(&space->wiped))
+            return IL_WIPED;
         if (code != IL_TABLE_FULL)
             return code;
         /* Never while the stripe is held: reserving room may take long. */
@@ -263,6 +274,16 @@ int il_table_list(il_space *space, uint32_t stripe, il_entry *entries, int room,
     return count;
 }
 
+bool il_holds(const il_space *space)
+{
+    uint32_t slot = il_self(space), cells = il_cells_of_levels(il_load_acquire(&space->header->levels));
+    for (uint32_t i = 0; slot != 0 && i < cells; i++) {
+        if ((il_load_relaxed(&space->cells[i].mutex.word) & IL_OWNER) == slot)
+            return true;
+    }
+    return false;
+}
+
 /* Held: byte k. */
 void il__table_sweep(il_space *space, uint32_t k)
 {
@@ -281,10 +302,10 @@ void il__table_sweep(il_space *space, uint32_t k)
         il_store_relaxed(&cell->dead_ns, il_clock_wall_ns());
         for (int j = 0; j < IL_DEAD_PROGRAM_MAX / 8; j++)
             il_store_relaxed(&cell->dead_program[j], il_load_relaxed(&space->slots[k].program[j]));
-        il__mutex_orphan(&cell->mutex, k, true);
+        il__mutex_orphan(&cell->mutex, true);
     }
     for (uint32_t i = 0; i < IL_STRIPES; i++) {
         if ((il_load_relaxed(&space->stripes[i].word) & IL_OWNER) == k)
-            il__mutex_orphan(&space->stripes[i], k, false);
+            il__mutex_orphan(&space->stripes[i], false);
     }
 }

@@ -14,7 +14,7 @@
 
 #include "il_engine.h"
 
-enum { WATCHED_MAX = 256 };
+enum { WATCHED_MAX = 1024 };
 
 static struct {
     _Atomic(uintptr_t) base; /* 0: unused. Stored last, cleared first */

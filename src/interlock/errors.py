@@ -26,12 +26,17 @@ class InterlockError(Exception):
         self.path = path
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_restore, (type(self), self.args, dict(self.__dict__)))
+        return (_restore, (type(self), self.args, self._attributes()))
+
+    def _attributes(self) -> dict[str, Any]:
+        return dict(self.__dict__)
 
 
 def _restore(cls: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]) -> BaseException:
-    error = cls.__new__(cls, *args)
-    error.__dict__.update(attributes)
+    error = cls.__new__(cls)
+    error.args = args
+    for name, value in attributes.items():
+        setattr(error, name, value)
     return error
 
 
@@ -67,6 +72,10 @@ class SpaceError(InterlockError, OSError):
     ) -> None:
         super().__init__(message, name=name, path=path)
         self.errno = errno
+
+    def _attributes(self) -> dict[str, Any]:
+        # OSError keeps errno outside __dict__.
+        return {**self.__dict__, "errno": self.errno}
 
 
 class SpaceFull(SpaceError):

@@ -108,32 +108,31 @@ class Space(_engine.Space):
 
 def find(given: object) -> object:
     """The Space for a `space=` argument: None for the default one, or a URL."""
-    if given is None or isinstance(given, str):
-        url = given if given is not None else os.environ.get("INTERLOCK_SPACE") or DEFAULT_URL
-        space = _opened.get(url)
-        if space is None or space.closed:
-            space = _opened[url] = Space(url)
-        return space
-    return given
+    if given is not None and not isinstance(given, str):
+        return given
+    url = given or os.environ.get("INTERLOCK_SPACE") or DEFAULT_URL
+    path = _file_of(url)
+    space = _opened.get(path)
+    if space is None or space.closed:
+        space = _opened[path] = Space(url)
+    return space
 
 
 def reopen(
     cls: type[Any], space: tuple[str, str, int], name: str, on_recover: object, foreign_release: bool
 ) -> Any:
     """Unpickles a handle."""
-    options = {"foreign_release": True} if foreign_release else {}
+    options: dict[str, Any] = {"foreign_release": True} if foreign_release else {}
     return cls(name, space=_reopen_space(*space), on_recover=on_recover, **options)
 
 
 def _reopen_space(url: str, path: str, identity: int) -> Space:
     space = _opened.get(path)
-    if space is None or space.closed:
+    if space is None or space.closed or space.pickled()[2] != identity:
         space = Space.__new__(Space)
         space.url = url
         _engine.Space.__init__(space, path, 0, True, identity)
         _opened[path] = space
-    elif space._describe()[0] != identity:
-        _engine.Space.__init__(Space.__new__(Space), path, 0, True, identity)
     return space
 
 
@@ -157,10 +156,11 @@ def _file_of(url: str) -> str:
     )
     if not encoded or "\0" in name or len(encoded) > 200:
         raise ValueError(f"a space's name has 1 to 200 bytes (three for each that is not a letter, digit or one of -_.): {url!r}")
-    return os.path.join(_directory(), f"interlock-{os.geteuid()}-{encoded}.ilk")
+    return os.path.join(directory(), f"interlock-{os.geteuid()}-{encoded}.ilk")
 
 
-def _directory() -> str:
+def directory() -> str:
+    """The directory where shared-memory spaces live."""
     given = os.environ.get("INTERLOCK_DIR")
     if given:
         _check_directory(given)

@@ -1,0 +1,33 @@
+"""Every test has a space of its own, in a directory of its own, which goes with it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import interlock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory for spaces, on the file system where they usually live; INTERLOCK_DIR says so to child processes."""
+    home = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    path = Path(tempfile.mkdtemp(prefix="interlock-test-", dir=home))
+    monkeypatch.setenv("INTERLOCK_DIR", str(path))
+    monkeypatch.delenv("INTERLOCK_SPACE", raising=False)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def space(directory: Path) -> interlock.Space:
+    """The default space of `directory`: the one that programs started by the test use without saying so."""
+    return interlock.Space("shm:default")
