@@ -55,7 +55,7 @@ static void start_process(void)
     pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }
 
-/* _set_hooks(exception_of, owner_of, find_space): what the package lends to the extension. */
+/* set_hooks(exception_of, owner_of, find_space): what the package lends to the extension. */
 static PyObject *set_hooks(PyObject *module, PyObject *args)
 {
     ModuleState *state = PyModule_GetState(module);
@@ -69,7 +69,7 @@ static PyObject *set_hooks(PyObject *module, PyObject *args)
 }
 
 static PyMethodDef module_methods[] = {
-    {"_set_hooks", set_hooks, METH_VARARGS, NULL},
+    {"set_hooks", set_hooks, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

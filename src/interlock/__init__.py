@@ -10,6 +10,7 @@ See README for what each kind is for, ARCHITECTURE for how it works.
 
 from __future__ import annotations
 
+from interlock._version import __version__
 from interlock.errors import (
     AcquireTimeout,
     DeadlockDetected,
@@ -26,8 +27,6 @@ from interlock.errors import (
 from interlock.lock import Lock
 from interlock.rlock import RLock
 from interlock.space import Space
-
-from interlock._version import __version__
 
 __all__ = [
     "AcquireTimeout",
@@ -47,6 +46,7 @@ __all__ = [
     "SpaceError",
     "SpaceFull",
     "SpaceUnavailable",
+    "__version__",
     "synchronized",
 ]
 

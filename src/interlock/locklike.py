@@ -5,14 +5,31 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Any
+    from typing import Any, Generic, TypeVar
 
     from interlock import _engine
     from interlock.records import LockStatistics
 
-    Base = _engine.LockHandle
+    L = TypeVar("L", bound="LockLike")
+
+    class Base(_engine.Handle):
+        """What the C half of every lock-like kind brings."""
+
+        def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool: ...
+        def release(self) -> None: ...
+
+    class HoldBase(Generic[L]):
+        """At run time Hold is not generic: typing is dear to import."""
 else:
     Base = object
+
+    class HoldBase:
+        """Lets the annotations say Hold[Lock]."""
+
+        __slots__ = ()
+
+        def __class_getitem__(cls, _item):
+            return cls
 
 
 class LockLike(Base):
@@ -20,7 +37,7 @@ class LockLike(Base):
 
     __slots__ = ()
 
-    def hold(self, timeout: float | None = -1, blocking: bool = True) -> Hold:
+    def hold(self: L, timeout: float | None = -1, blocking: bool = True) -> Hold[L]:
         """A context manager that takes the lock or raises AcquireTimeout.
 
         Args:
@@ -46,17 +63,17 @@ class LockLike(Base):
         return f"<{state} {kind.__module__.partition('.')[0]}.{kind.__qualname__} object {self.name!r} at {id(self):#x}>"
 
 
-class Hold:
+class Hold(HoldBase["L"]):
     """`with lock.hold(timeout=2):` enters with the lock held, or raises AcquireTimeout."""
 
     __slots__ = ("_blocking", "_lock", "_timeout")
 
-    def __init__(self, lock: LockLike, timeout: float | None, blocking: bool) -> None:
+    def __init__(self, lock: L, timeout: float | None, blocking: bool) -> None:
         self._lock = lock
         self._timeout = timeout
         self._blocking = blocking
 
-    def __enter__(self) -> LockLike:
+    def __enter__(self) -> L:
         if not self._lock.acquire(self._blocking, self._timeout):
             from interlock.errors import AcquireTimeout
 

@@ -238,7 +238,11 @@ def measure_prices(rounds: int, calls: int) -> list[Price]:
     import multiprocessing
     from timeit import Timer
 
-    locks = {"threading.Lock": threading.Lock(), "multiprocessing.Lock": multiprocessing.Lock(), "interlock.Lock": Lock(NAME, space=DEFAULT_URL)}
+    locks = {
+        "threading.Lock": threading.Lock(),
+        "multiprocessing.Lock": multiprocessing.Lock(),
+        "interlock.Lock": Lock(NAME, space=DEFAULT_URL),
+    }
     statements = ("with lock: pass", "lock.acquire(); lock.release()", "pass")
     timers = {(name, s): Timer(s, globals={"lock": lock}) for name, lock in locks.items() for s in statements}
     spent: dict[tuple[str, str], list[float]] = {key: [] for key in timers}
@@ -246,9 +250,7 @@ def measure_prices(rounds: int, calls: int) -> list[Price]:
         for key, timer in timers.items():
             spent[key].append(timer.timeit(calls) / calls * 1e9)
     cost = {key: statistics.median(values) for key, values in spent.items()}
-    return [
-        Price(name, *(cost[name, statement] - cost[name, "pass"] for statement in statements[:2])) for name in locks
-    ]
+    return [Price(name, *(cost[name, statement] - cost[name, "pass"] for statement in statements[:2])) for name in locks]
 
 
 def selftest(*, quick: bool = False, as_json: bool = False) -> int:
@@ -256,8 +258,8 @@ def selftest(*, quick: bool = False, as_json: bool = False) -> int:
     scale = 10 if quick else 1
     kills = max(6, KILLS // scale)
     progress = Progress(3 + kills + 1, shown=sys.stdout.isatty() and not as_json)
-    with _scratch() as directory:
-        counts = []
+    with Scratch() as directory:
+        counts: list[Count] = []
         for kind in ("none", "multiprocessing", "interlock"):
             progress.step(f"counting, lock: {kind}")
             counts.append(count_updates(kind, INCREMENTS // scale, directory))
@@ -306,7 +308,7 @@ def describe(counts: list[Count], kills: Kills, prices: list[Price], passed: boo
     yield "PASSED: nothing was lost under interlock." if passed else "FAILED: see above."
 
 
-class _scratch:
+class Scratch:
     """A directory for a space of the selftest's own, on the file system where spaces live; removed at the end."""
 
     def __enter__(self) -> Path:

@@ -118,9 +118,7 @@ def find(given: object) -> object:
     return space
 
 
-def reopen(
-    cls: type[Any], space: tuple[str, str, int], name: str, on_recover: object, foreign_release: bool
-) -> Any:
+def reopen(cls: type[Any], space: tuple[str, str, int], name: str, on_recover: object, foreign_release: bool) -> Any:
     """Unpickles a handle."""
     options: dict[str, Any] = {"foreign_release": True} if foreign_release else {}
     return cls(name, space=_reopen_space(*space), on_recover=on_recover, **options)
@@ -145,17 +143,19 @@ def _slots_wanted() -> int:
     return int(text) + 1
 
 
-def _file_of(url: str) -> str:
+def _file_of(url: object) -> str:
     if not isinstance(url, str):
         raise TypeError(f"a space's URL is a str, not {type(url).__name__}")
     scheme, _, name = url.partition(":")
     if scheme != "shm":
         raise ValueError(f"no space of this kind: {url!r} (use 'shm:NAME')")
     encoded = "".join(
-        chr(byte) if chr(byte).isalnum() and byte < 128 or byte in b"-_." else f"%{byte:02X}" for byte in name.encode()
+        chr(byte) if (chr(byte).isalnum() and byte < 128) or byte in b"-_." else f"%{byte:02X}" for byte in name.encode()
     )
     if not encoded or "\0" in name or len(encoded) > 200:
-        raise ValueError(f"a space's name has 1 to 200 bytes (three for each that is not a letter, digit or one of -_.): {url!r}")
+        raise ValueError(
+            f"a space's name has 1 to 200 bytes (three for each that is not a letter, digit or one of -_.): {url!r}"
+        )
     return os.path.join(directory(), f"interlock-{os.geteuid()}-{encoded}.ilk")
 
 
@@ -209,7 +209,7 @@ def _owner_of(*figures: Any) -> object:
 def _install() -> None:
     from interlock.errors import from_engine
 
-    _engine._set_hooks(from_engine, _owner_of, find)
+    _engine.set_hooks(from_engine, _owner_of, find)
 
 
 _install()

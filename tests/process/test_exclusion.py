@@ -40,9 +40,7 @@ def is_held(lock):
 def test_process_argument(kind, method, space, directory):
     context, arena = get_context(method), Arena(directory / "arena")
     lock = kind("x", space=space)
-    children = [
-        context.Process(target=visit_often, args=(directory / "arena", lock, mark, 1000)) for mark in range(1, 5)
-    ]
+    children = [context.Process(target=visit_often, args=(directory / "arena", lock, mark, 1000)) for mark in range(1, 5)]
     for child in children:
         child.start()
     for child in children:

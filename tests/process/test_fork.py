@@ -27,7 +27,7 @@ def in_child(function):
     if pid == 0:
         try:
             answer = repr(function())
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             answer = type(error).__name__
         os.write(writer, answer.encode())
         os._exit(0)
@@ -124,7 +124,7 @@ def test_fork_in_a_thread_while_another_waits(kind, space):
     forker.join()
     assert answers == ["False"]
     if kind is interlock.Lock:
-        assert in_child(lambda: (kind("y", space=space).acquire(blocking=False))) == "True"
+        assert in_child(lambda: kind("y", space=space).acquire(blocking=False)) == "True"
     lock.release()
     waiter.join()
     assert in_child(lambda: lock.acquire(timeout=60)) == "True"

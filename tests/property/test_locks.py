@@ -10,6 +10,7 @@ import shutil
 import signal
 import tempfile
 import threading
+from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -38,7 +39,7 @@ class Thread:
             lock, method, args = order
             try:
                 self.answers.put(getattr(lock, method)(*args))
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 self.answers.put(type(error).__name__)
 
     def do(self, lock: object, method: str, *args: object) -> object:
@@ -94,7 +95,11 @@ class Locks(RuleBasedStateMachine):
         if hasattr(self, "home"):
             shutil.rmtree(self.home)
 
-    who = {"process": st.integers(0, PROCESSES - 1), "thread": st.integers(0, THREADS - 1), "name": st.sampled_from(NAMES)}
+    who: ClassVar = {
+        "process": st.integers(0, PROCESSES - 1),
+        "thread": st.integers(0, THREADS - 1),
+        "name": st.sampled_from(NAMES),
+    }
 
     @rule(how=st.sampled_from([(False,), (True, 0), (True, 0.002)]), **who)
     def acquire(self, process, thread, name, how) -> None:
@@ -173,6 +178,10 @@ def test_against_the_model(machine, monkeypatch):
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=examples, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), database=None
+            max_examples=examples,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            database=None,
         ),
     )

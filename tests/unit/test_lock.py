@@ -25,7 +25,7 @@ def in_thread(function, *args, **kwargs):
     def call():
         try:
             result.append(function(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             result.append(error)
 
     thread = threading.Thread(target=call)

@@ -1,0 +1,41 @@
+"""What a type checker tells a user about each call. Checked, never run."""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+import interlock
+
+
+def locks() -> None:
+    lock = interlock.Lock("orders")
+    assert_type(lock, interlock.Lock)
+    assert_type(lock.acquire(timeout=1.5), bool)
+    assert_type(lock.owner, interlock.Owner | None)
+    assert_type(lock.recovered, interlock.Owner | None)
+    assert_type(lock.fence, int)
+    assert_type(lock.statistics(), interlock.LockStatistics)
+    assert_type(lock.name, str)
+    with lock as taken:
+        assert_type(taken, bool)
+    with lock.hold(timeout=2) as held:
+        assert_type(held, interlock.Lock)
+    with interlock.RLock(space="shm:payments").hold() as again:
+        assert_type(again, interlock.RLock)
+
+
+def spaces() -> None:
+    with interlock.Space("shm:payments") as space:
+        assert_type(space, interlock.Space)
+        assert_type(space.Lock("x"), interlock.Lock)
+        assert_type(space.RLock("x", on_recover=lambda owner: print(owner.pid)), interlock.RLock)
+        assert_type(space.objects(), list[interlock.ObjectInfo])
+
+
+@interlock.synchronized("report", timeout=3)
+def report(number: int, *, title: str = "") -> str:
+    return f"{number} {title}"
+
+
+def decorated() -> None:
+    assert_type(report(1, title="x"), str)
