@@ -1,6 +1,7 @@
 /* What all handles share: names, spaces, waiting with signals let in, and what can be asked of a lock. */
 #include <math.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "binding.h"
 #include "il_platform.h"
@@ -310,8 +311,10 @@ static int recover(Handle *self)
 
 int take(Handle *self, lock_function lock, uint64_t deadline)
 {
-    il_wait wait = {.deadline_ns = deadline};
+    /* Python runs signal handlers in the main thread. A signal that comes just before the engine sleeps interrupts nothing, so
+     * that thread comes back after every slice to look. */
     uint64_t token = this_token();
+    il_wait wait = {.deadline_ns = deadline, .restless = (uint32_t)token == (uint32_t)getpid()};
     for (;;) {
         il_ref ref = il_load_relaxed(&self->ref);
         il_mutex *mutex = mutex_of(self, ref);

@@ -129,7 +129,8 @@ typedef struct il_wait {
     uint64_t deadline_ns; /* monotonic; IL_NOW: do not wait; IL_FOREVER */
     uint64_t began_ns;    /* 0: has not had to wait yet */
     uint32_t slices;      /* slices slept to their end */
-    bool slept, woken;    /* went to sleep; was woken by a release at least once */
+    bool slept;           /* went to sleep */
+    bool restless;        /* in: return IL_INTERRUPTED after every slice, for a caller who has other things to look after */
     bool orphan;          /* out: the lock was left by a dead owner */
 } il_wait;
 

@@ -16,7 +16,9 @@
  * it takes the lock, delays others by a slice and never for ever. All waiters write the same bits, so they cannot
  * invalidate each other's expected value in turns.
  *
- * A waiter that used up a wake and leaves without the lock (deadline, signal, stale name) passes the wake on.
+ * A waiter that used up a wake and leaves without the lock (deadline, signal, stale name) passes the wake on. One that was
+ * woken and overtaken takes naps without asking for another wake, until it has the lock or wants a hand-off: on a lock that
+ * changes hands every few hundred nanoseconds, a wake for each attempt would cost the owners more than the work they do.
  *
  * Fairness: barging, for speed. After RESERVE_AFTER_NS a waiter reserves; the next release then is a hand-off to the
  * waiters. This is the idea of Go's sync.Mutex starvation mode and of parking_lot's eventual fairness, made crash-safe by
@@ -40,10 +42,10 @@ enum {
     SLICE_MAX_NS = 15000000,     /* keeps recovery from a dead owner below 15 ms in the median */
     WAKE_COST_NS = 250000,       /* slice ends of a space are at least this far apart: 4000 a second, about 2 % of a core */
     WAKE_DEBT_NS = 500000000,    /* longest slice that the budget may impose */
-    SPIN_ROUNDS = 40,
+    NAP_NS = 20000,              /* of a waiter that was woken and overtaken */
+    SPIN_ROUNDS = 15,
 };
 
-/* Bits that say nothing about the owner. */
 static inline uint32_t owner_of(uint32_t half)
 {
     return half & IL_OWNER;
@@ -198,6 +200,16 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
                 code = IL_TIMEDOUT;
             break;
         }
+        /* Woken, and overtaken: the lock is changing hands too fast for wakes to pay. Ask for none, come back soon. Whoever
+         * else sleeps waits for us, who used up the wake: we shall take the lock with WAITERS set, or set it below. */
+        if (used_wake && owner != 0 && now - wait->began_ns < RESERVE_AFTER_NS) {
+            spun = false;
+            if (il_nap(NAP_NS) != 0) {
+                code = IL_INTERRUPTED;
+                break;
+            }
+            continue;
+        }
         uint64_t end = slice_end(space, wait, now);
         uint32_t want = half | IL_WAITERS;
         if (owner == 0)
@@ -212,17 +224,19 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
         wait->slept = true;
         int slept = il_futex_wait(futex_of(mutex), want, end < wait->deadline_ns ? end : wait->deadline_ns);
         used_wake = slept == 0;
-        if (used_wake) {
-            wait->woken = true;
+        if (used_wake)
             spun = false;
-        } else if (slept == -EINTR) {
+        if (slept == -EINTR) {
             code = IL_INTERRUPTED;
             break;
-        } else if (slept == -ETIMEDOUT) {
+        }
+        if (slept == -ETIMEDOUT) {
             wait->slices++;
             code = il_space_check(space, true);
             if (code == IL_OK)
                 code = reap_if_dead(space, mutex, owner);
+            if (code == IL_BUSY && wait->restless)
+                code = IL_INTERRUPTED;
             if (code != IL_OK && code != IL_BUSY)
                 break;
         }

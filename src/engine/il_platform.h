@@ -22,8 +22,8 @@ int il_futex_wait(il_u32 *half, uint32_t expected, uint64_t deadline_ns);
 /* Wakes up to `count` sleepers, longest sleeper first. Returns how many it woke. */
 int il_futex_wake(il_u32 *half, int count);
 
-/* Sleeps about this long. */
-void il_nap(uint64_t nanoseconds);
+/* Sleeps about this long. 0, or -EINTR. */
+int il_nap(uint64_t nanoseconds);
 
 /* One short pause of a spinning processor. */
 void il_pause(void);

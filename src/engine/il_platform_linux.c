@@ -56,10 +56,10 @@ int il_futex_wake(il_u32 *half, int count)
     return woken < 0 ? 0 : (int)woken;
 }
 
-void il_nap(uint64_t nanoseconds)
+int il_nap(uint64_t nanoseconds)
 {
     struct timespec t = {(time_t)(nanoseconds / 1000000000u), (long)(nanoseconds % 1000000000u)};
-    nanosleep(&t, NULL);
+    return nanosleep(&t, NULL) == 0 ? 0 : -errno;
 }
 
 void il_pause(void)
