@@ -27,7 +27,7 @@
  * Slices are SLICE_MIN_NS, then growing to SLICE_MAX_NS, so that a lone waiter finds a dead owner soon. With many
  * sleepers that would keep a processor busy; hence every slice that ends buys its successor from a budget of the whole
  * space, one per WAKE_COST_NS (a virtual-clock rate limiter, ITU-T I.371's GCRA, in one word that a crash cannot leave
- * wrong, since it is a time that passes). A thousand sleepers on one lock still look every quarter of a millisecond
+ * wrong, since it is a time that passes). A thousand sleepers on one lock still look every millisecond
  * between them. */
 #include "il_engine.h"
 
@@ -40,7 +40,7 @@ enum {
     RESERVED_FOR_NS = 3000000,   /* a reservation nobody used is void after this: about a scheduler tick */
     SLICE_MIN_NS = 5000000,
     SLICE_MAX_NS = 15000000,     /* keeps recovery from a dead owner below 15 ms in the median */
-    WAKE_COST_NS = 250000,       /* slice ends of a space are at least this far apart: 4000 a second, about 2 % of a core */
+    WAKE_COST_NS = 750000,       /* slice ends of a space are at least this far apart: 1333 a second, 1 to 2 % of a core */
     WAKE_DEBT_NS = 500000000,    /* longest slice that the budget may impose */
     NAP_NS = 20000,              /* of a waiter that was woken and overtaken */
     SPIN_ROUNDS = 15,
@@ -232,7 +232,7 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
         }
         if (slept == -ETIMEDOUT) {
             wait->slices++;
-            code = il_space_check(space, true);
+            code = il_space_check(space, false);
             if (code == IL_OK)
                 code = reap_if_dead(space, mutex, owner);
             if (code == IL_BUSY && wait->restless)
