@@ -1,0 +1,1 @@
+"""Interlock beside its peers: see __main__.py."""

@@ -1,0 +1,248 @@
+"""What is measured. Every measure takes turns between the locks, so that a noisy moment hits them alike."""
+
+from __future__ import annotations
+
+import mmap
+import multiprocessing
+import os
+import signal
+import statistics
+import time
+from timeit import Timer
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.floor import KINDS
+from benchmarks.peers import PEERS, Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from benchmarks.floor import Floor
+
+Rows = dict[str, dict[str, float]]  # lock -> column -> figure
+FORK = multiprocessing.get_context("fork")
+
+
+def medians(samples: dict[str, dict[str, list[float]]]) -> Rows:
+    return {lock: {column: statistics.median(values) for column, values in row.items()} for lock, row in samples.items()}
+
+
+def uncontended(scratch: Path, floor: Floor, scale: float) -> Rows:
+    """Nanoseconds of `with lock: pass` and of acquire() and release(), less an empty loop's."""
+    shared = {peer.name: peer.share(scratch) for peer in PEERS}
+    locks = {name: share.open() for name, share in shared.items()}
+    samples: dict[str, dict[str, list[float]]] = {}
+    calls = {}
+    for name, lock in locks.items():
+        once = Timer("lock.acquire(); lock.release()", globals={"lock": lock}).timeit(50) / 50
+        calls[name] = max(20, min(200_000, int(0.02 * scale / once)))
+    for _ in range(max(3, int(15 * scale))):
+        for name, lock in locks.items():
+            number = calls[name]
+            empty = Timer("pass").timeit(number)
+            for column, statement in {
+                "with_ns": "with lock: pass",
+                "pair_ns": "lock.acquire(); lock.release()",
+            }.items():
+                spent = Timer(statement, globals={"lock": lock}).timeit(number) - empty
+                samples.setdefault(name, {}).setdefault(column, []).append(spent / number * 1e9)
+        for kind, title in KINDS.items():
+            figure = floor.run(kind, "pair", 200_000)[0]
+            samples.setdefault(title, {}).setdefault("pair_ns", []).append(figure)
+    locks.clear()
+    for share in shared.values():
+        share.remove()
+    return medians(samples)
+
+
+def _increment(lock: Callable[[], Any], memory: mmap.mmap, seconds: float, start: Any) -> None:
+    words, mine = memoryview(memory).cast("q"), lock()
+    start.wait()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for _ in range(20):
+            with mine:
+                words[0] += 1
+
+
+def _in_processes(count: int, target: Callable[..., None], *args: Any) -> None:
+    start = FORK.Barrier(count)
+    children = [FORK.Process(target=target, args=(*args, start)) for _ in range(count)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+
+
+def contended(scratch: Path, floor: Floor, scale: float) -> Rows:
+    """Increments a second of one counter, by 2 to 64 processes at once."""
+    samples: dict[str, dict[str, list[float]]] = {}
+    seconds = 0.5 * scale
+    for _ in range(3 if scale >= 1 else 1):
+        for count in (2, 4, 8, 16, 64):
+            for peer in PEERS:
+                if not peer.processes:
+                    continue
+                shared, memory = peer.share(scratch), mmap.mmap(-1, mmap.PAGESIZE)
+                began = time.monotonic()
+                _in_processes(count, _increment, shared.open, memory, seconds)
+                spent = max(seconds, time.monotonic() - began - 0.05)
+                shared.remove()
+                total = memoryview(memory).cast("q")[0]
+                samples.setdefault(peer.name, {}).setdefault(f"rate_{count}", []).append(total / spent)
+            for kind, title in KINDS.items():
+                figure = floor.run(kind, "rate", count, int(seconds * 1000))[0]
+                samples.setdefault(title, {}).setdefault(f"rate_{count}", []).append(figure)
+    return medians(samples)
+
+
+def _hand_over(lock: Callable[[], Any], memory: mmap.mmap, rounds: int, results: Any, start: Any) -> None:
+    words, mine = memoryview(memory).cast("q"), lock()
+    seen = []
+    start.wait()
+    for _ in range(rounds):
+        mine.acquire()
+        now = time.monotonic_ns()
+        if words[0] and words[1] != os.getpid():
+            seen.append((now - words[0]) / 1e3)
+        time.sleep(0.002)  # long enough for the other to be asleep
+        words[1] = os.getpid()
+        words[0] = time.monotonic_ns()
+        mine.release()
+        time.sleep(0.0005)
+    results.put(seen)
+
+
+def handoff(scratch: Path, _: Floor, scale: float) -> Rows:
+    """Microseconds from one process's release to the return of another's acquire, which was asleep."""
+    rows: Rows = {}
+    for peer in PEERS:
+        if not peer.processes:
+            continue
+        shared, memory, results = peer.share(scratch), mmap.mmap(-1, mmap.PAGESIZE), FORK.SimpleQueue()
+        _in_processes(2, _hand_over, shared.open, memory, int(300 * scale), results)
+        shared.remove()
+        seen = sorted(results.get() + results.get())
+        rows[peer.name] = {"median_us": statistics.median(seen), "p99_us": seen[int(len(seen) * 0.99)]}
+    return rows
+
+
+def _take_turns(lock: Callable[[], Any], seconds: float, results: Any, start: Any) -> None:
+    mine, turns, longest = lock(), 0, 0.0
+    start.wait()
+    end = time.monotonic() + seconds
+    while (before := time.monotonic()) < end:
+        with mine:
+            now = time.monotonic()
+            longest, turns = max(longest, now - before), turns + 1
+            while time.monotonic() < now + 0.001:
+                pass
+    results.put((turns, longest))
+
+
+def fairness(scratch: Path, _: Floor, scale: float) -> Rows:
+    """Turns of 8 processes that hold the lock for 1 ms each: least by most, and the longest wait in ms."""
+    samples: dict[str, dict[str, list[float]]] = {}
+    for _ in range(3 if scale >= 1 else 1):
+        for peer in PEERS:
+            if not peer.processes:
+                continue
+            shared, results = peer.share(scratch), FORK.SimpleQueue()
+            _in_processes(8, _take_turns, shared.open, 5 * scale, results)
+            shared.remove()
+            turns, waits = zip(*(results.get() for _ in range(8)), strict=True)
+            row = samples.setdefault(peer.name, {})
+            row.setdefault("least_by_most", []).append(min(turns) / max(turns))
+            row.setdefault("longest_ms", []).append(max(waits) * 1e3)
+    return medians(samples)
+
+
+def _hold(lock: Callable[[], Any], ready: Any) -> None:
+    mine = lock()
+    mine.acquire()
+    ready.set()
+    time.sleep(600)
+
+
+def _wait(lock: Callable[[], Any], stamp: mmap.mmap) -> None:
+    mine = lock()
+    mine.acquire()
+    memoryview(stamp).cast("q")[0] = time.monotonic_ns()
+    mine.release()
+
+
+def recovery(scratch: Path, floor: Floor, scale: float) -> Rows:
+    """Milliseconds from SIGKILL of the holder until a sleeping waiter has the lock."""
+    rows: Rows = {}
+    rounds = max(5, int(100 * scale))
+
+    def note(name: str, waits: list[float]) -> None:
+        waits.sort()
+        rows[name] = {"median_ms": statistics.median(waits), "p99_ms": waits[int(len(waits) * 0.99)]}
+
+    for peer in PEERS:
+        if not (peer.processes and peer.recovers):
+            continue
+        waits = []
+        for number in range(rounds):
+            shared, stamp, ready = peer.share(scratch), mmap.mmap(-1, mmap.PAGESIZE), FORK.Event()
+            holder = FORK.Process(target=_hold, args=(shared.open, ready))
+            holder.start()
+            ready.wait()
+            waiter = FORK.Process(target=_wait, args=(shared.open, stamp))
+            waiter.start()
+            time.sleep(0.05 + 0.01 * (number % 7))
+            before = time.monotonic_ns()
+            os.kill(holder.pid, signal.SIGKILL)
+            waiter.join()
+            holder.join()
+            shared.remove()
+            waits.append((memoryview(stamp).cast("q")[0] - before) / 1e6)
+        note(peer.name, waits)
+    for kind, title in KINDS.items():
+        note(title, floor.run(kind, "recover", rounds))
+    return rows
+
+
+def _open_many(peer: Peer, scratch: Path, count: int) -> float:
+    """Microseconds to open, lock, release and let go of one of `count` different locks."""
+    if peer.name.startswith("interlock"):
+        import interlock
+
+        kind = getattr(interlock, peer.name.partition(".")[2])
+        before = time.perf_counter()
+        for number in range(count):
+            with kind(f"{peer.name}-{number}"):
+                pass
+        return (time.perf_counter() - before) / count * 1e6
+    shares = [peer.share(scratch) for _ in range(count)]
+    before = time.perf_counter()
+    for share in shares:
+        with share.open():
+            pass
+    spent = time.perf_counter() - before
+    for share in shares:
+        share.remove()
+    return spent / count * 1e6
+
+
+def names(scratch: Path, _: Floor, scale: float) -> Rows:
+    """Microseconds per different name: opened, locked once, released. A million of them for interlock."""
+    return {
+        peer.name: {
+            "us": _open_many(peer, scratch, int((1_000_000 if peer.name.startswith("interlock") else 1000) * scale))
+        }
+        for peer in PEERS
+        if peer.named and "sysv" not in peer.name  # the kernel has room for a few thousand of those in all
+    }
+
+
+MEASURES = {
+    "uncontended": uncontended,
+    "contended": contended,
+    "handoff": handoff,
+    "fairness": fairness,
+    "recovery": recovery,
+    "names": names,
+}

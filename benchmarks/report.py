@@ -1,0 +1,89 @@
+"""Tables and plots of what was measured."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.measures import Rows
+
+TITLES = {
+    "with_ns": "`with`, ns",
+    "pair_ns": "acquire+release, ns",
+    **{f"rate_{count}": f"{count} processes" for count in (2, 4, 8, 16, 64)},
+    "median_us": "median, µs",
+    "p99_us": "p99, µs",
+    "least_by_most": "least/most turns",
+    "longest_ms": "longest wait, ms",
+    "median_ms": "median, ms",
+    "p99_ms": "p99, ms",
+    "us": "µs a name",
+}
+HEADINGS = {
+    "uncontended": "Nobody waiting",
+    "contended": "Increments a second under contention",
+    "handoff": "Hand-off to a sleeping process",
+    "fairness": "8 processes, 1 ms each",
+    "recovery": "Holder killed: until the waiter has it",
+    "names": "Many names, each opened, locked and released once",
+}
+
+
+def machine() -> str:
+    model = next((line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "?")
+    cores = len(os.sched_getaffinity(0))
+    return f"{model}, {cores} cores, Linux {platform.release()}, Python {platform.python_version()}"
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines()
+
+
+def figure(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def table(measure: str, rows: Rows) -> str:
+    """A Markdown table."""
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    lines = [
+        f"| {HEADINGS[measure]} | " + " | ".join(TITLES[column] for column in columns) + " |",
+        "| --- |" + " ---: |" * len(columns),
+    ]
+    lines += [
+        f"| {lock} | " + " | ".join(figure(row.get(column)) for column in columns) + " |" for lock, row in rows.items()
+    ]
+    return "\n".join(lines)
+
+
+def plot(measure: str, rows: Rows, path: Path) -> None:
+    """Horizontal bars on a logarithmic scale, a group per lock."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    locks = list(rows)[::-1]
+    figure_, axes = plt.subplots(figsize=(9, 0.28 * len(locks) * (len(columns) + 1) + 1.2))
+    height = 0.8 / len(columns)
+    for index, column in enumerate(columns):
+        places = [number + 0.4 - (index + 0.5) * height for number in range(len(locks))]
+        values = [rows[lock].get(column, 0) for lock in locks]
+        bars = axes.barh(places, values, height, label=TITLES[column])
+        axes.bar_label(bars, [figure(value) if value else "" for value in values], padding=2, fontsize=7)
+    axes.set_yticks(range(len(locks)), locks, fontsize=8)
+    axes.set_xscale("linear" if measure == "fairness" else "log")
+    axes.set_title(HEADINGS[measure], loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(x=0.12)
+    if len(columns) > 1:
+        axes.legend(fontsize=7, loc="lower right")
+    figure_.tight_layout()
+    figure_.savefig(path, dpi=110)
+    plt.close(figure_)
