@@ -44,7 +44,7 @@ def _lines(path: str) -> list[str]:
 
 def figure(value: float | None) -> str:
     if value is None:
-        return "–"
+        return "-"
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
