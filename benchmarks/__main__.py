@@ -14,10 +14,15 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from benchmarks import marks
 from benchmarks.floor import Floor
 from benchmarks.measures import MEASURES
 from benchmarks.report import machine, plot, table
+
+if TYPE_CHECKING:
+    from benchmarks.measures import Rows
 
 
 def main() -> int:
@@ -31,8 +36,9 @@ def main() -> int:
     scratch = Path(tempfile.mkdtemp(prefix="interlock-bench-", dir=home))
     os.environ["INTERLOCK_DIR"] = str(scratch)
     os.environ.pop("INTERLOCK_SPACE", None)
-    results = {"machine": machine(), "quick": given.quick}
-    written = [f"Measured on {results['machine']}."]
+    results: dict[str, Rows] = {}
+    where = machine()
+    written = [f"Measured on {where}."]
     print(written[0], flush=True)
     try:
         floor = Floor(scratch)
@@ -45,7 +51,10 @@ def main() -> int:
             plot(measure, rows, given.output / f"{measure}.png")
     finally:
         shutil.rmtree(scratch)
-    (given.output / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    written.append(marks.table(results))
+    print(f"\n{written[-1]}", flush=True)
+    report = {"machine": where, "quick": given.quick, "results": results}
+    (given.output / "results.json").write_text(json.dumps(report, indent=2) + "\n")
     (given.output / "results.md").write_text("\n\n".join(written) + "\n")
     return 0
 

@@ -1,12 +1,16 @@
-"""What is measured. Every measure takes turns between the locks, so that a noisy moment hits them alike."""
+"""What is measured. Every measure takes turns between the locks where it can, so that a noisy moment hits them alike."""
 
 from __future__ import annotations
 
 import mmap
 import multiprocessing
 import os
+import resource
 import signal
 import statistics
+import subprocess
+import sys
+import threading
 import time
 from timeit import Timer
 from typing import TYPE_CHECKING, Any
@@ -238,6 +242,95 @@ def names(scratch: Path, _: Floor, scale: float) -> Rows:
     }
 
 
+def _remember(count: int, results: Any) -> None:
+    import interlock
+
+    for number in range(count):
+        with interlock.Lock(f"once-{number}"):
+            pass
+    # Kilobytes: this process at its largest, shared memory included, and the space's file.
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    results.put((largest / 1e3, os.stat(interlock.Space().path).st_blocks * 512 / 1e6))
+
+
+def memory(_: Path, __: Floor, scale: float) -> Rows:
+    """Megabytes after a million and after twenty million different names, each locked and released once."""
+    rows: Rows = {}
+    for millions in (1, 20):
+        results = FORK.SimpleQueue()
+        child = FORK.Process(target=_remember, args=(int(millions * 1e6 * scale), results))
+        child.start()
+        resident, file = results.get()
+        child.join()
+        rows[f"interlock.Lock, {millions} million names"] = {"resident_mb": resident, "file_mb": file}
+    return rows
+
+
+def _sleep_on(lock: Callable[[int], Any], first: int, threads: int, start: Any) -> None:
+    def wait(number: int) -> None:
+        lock(number).acquire(timeout=60)
+
+    for number in range(first, first + threads):
+        threading.Thread(target=wait, args=(number,), daemon=True).start()
+    start.wait()
+    time.sleep(60)
+
+
+def sleepers(scratch: Path, _: Floor, scale: float) -> Rows:
+    """Per cent of one core that 1,000 waiters use, 50 threads in each of 20 processes: on one lock, and on a lock each."""
+    import interlock
+
+    processes, threads, seconds = 20, 50, max(2.0, 10 * scale)
+    held = [interlock.Lock(f"slept-on-{number}") for number in range(processes * threads)]
+    for lock in held:
+        lock.acquire()
+
+    def used(children: list[Any]) -> float:
+        ticks = 0
+        for child in children:
+            with open(f"/proc/{child.pid}/stat") as stat:
+                ticks += sum(int(word) for word in stat.read().rpartition(")")[2].split()[11:13])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    rows: Rows = {}
+    for title, name in {"on one lock": lambda _: "slept-on-0", "on 1,000 locks": "slept-on-{}".format}.items():
+        start = FORK.Barrier(processes + 1)
+
+        def lock(number: int, name: Callable[[int], str] = name) -> Any:
+            return interlock.Lock(name(number))
+
+        children = [
+            FORK.Process(target=_sleep_on, args=(lock, index * threads, threads, start)) for index in range(processes)
+        ]
+        for child in children:
+            child.start()
+        start.wait()
+        time.sleep(2)
+        before = used(children)
+        time.sleep(seconds)
+        rows[f"interlock.Lock, 1,000 waiters {title}"] = {"cpu_percent": (used(children) - before) / seconds * 100}
+        for child in children:
+            child.kill()
+            child.join()
+    for lock in held:
+        lock.release()
+    return rows
+
+
+def imports(_: Path, __: Floor, scale: float) -> Rows:
+    """Milliseconds of an import in a fresh interpreter, less the interpreter's own start."""
+    samples: dict[str, dict[str, list[float]]] = {}
+    for _ in range(max(5, int(25 * scale))):
+        spent = {}
+        for module in ("sys", "interlock", "multiprocessing.synchronize", "threading"):
+            before = time.perf_counter()
+            subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+            spent[module] = (time.perf_counter() - before) * 1e3
+        for module in list(spent)[1:]:
+            samples.setdefault(module, {}).setdefault("import_ms", []).append(spent[module] - spent["sys"])
+    return medians(samples)
+
+
 MEASURES = {
     "uncontended": uncontended,
     "contended": contended,
@@ -245,4 +338,7 @@ MEASURES = {
     "fairness": fairness,
     "recovery": recovery,
     "names": names,
+    "memory": memory,
+    "sleepers": sleepers,
+    "imports": imports,
 }

@@ -21,6 +21,10 @@ TITLES = {
     "median_ms": "median, ms",
     "p99_ms": "p99, ms",
     "us": "µs a name",
+    "resident_mb": "resident, MB",
+    "file_mb": "space's file, MB",
+    "cpu_percent": "% of one core",
+    "import_ms": "import, ms",
 }
 HEADINGS = {
     "uncontended": "Nobody waiting",
@@ -29,6 +33,9 @@ HEADINGS = {
     "fairness": "8 processes, 1 ms each",
     "recovery": "Holder killed: until the waiter has it",
     "names": "Many names, each opened, locked and released once",
+    "memory": "Memory bounded over many names",
+    "sleepers": "Asleep",
+    "imports": "Import",
 }
 
 

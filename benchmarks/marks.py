@@ -1,0 +1,68 @@
+"""The marks that interlock sets itself, as ratios and figures of one run."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.measures import Rows
+
+OURS, THREADS, PROCESSES = "interlock.Lock", "threading.Lock", "multiprocessing.Lock"
+
+
+class Mark(NamedTuple):
+    """`value` must be at most, or at least, `bound`."""
+
+    what: str
+    value: float
+    at_most: bool
+    bound: float
+
+    @property
+    def reached(self) -> bool:
+        return self.value <= self.bound if self.at_most else self.value >= self.bound
+
+
+def marks(results: dict[str, Rows]) -> Iterator[Mark]:
+    """Every mark whose measure was taken."""
+    oldest = sys.version_info[:2] == (3, 11)
+    if "uncontended" in results:
+        rows = results["uncontended"]
+        with_ratio = rows[OURS]["with_ns"] / rows[THREADS]["with_ns"]
+        pair_ratio = rows[OURS]["pair_ns"] / rows[PROCESSES]["pair_ns"]
+        yield Mark("`with`, by threading.Lock's time", with_ratio, True, 0.55 if oldest else 0.65)
+        yield Mark("acquire+release, by multiprocessing.Lock's time", pair_ratio, True, 0.65 if oldest else 1.0)
+    if "contended" in results:
+        rows = results["contended"]
+        for column, rate in rows[OURS].items():
+            count = int(column.removeprefix("rate_"))
+            ratio = rate / rows[PROCESSES][column]
+            yield Mark(f"rate of {count} processes, by multiprocessing.Lock's", ratio, False, 2.5 if count <= 16 else 1.0)
+    if "fairness" in results:
+        yield Mark("least by most turns", results["fairness"][OURS]["least_by_most"], False, 0.8)
+    if "recovery" in results:
+        yield Mark("recovery, median ms", results["recovery"][OURS]["median_ms"], True, 15)
+        yield Mark("recovery, p99 ms", results["recovery"][OURS]["p99_ms"], True, 60)
+    if "names" in results:
+        yield Mark("µs a name", results["names"][OURS]["us"], True, 1.5)
+    for name, row in results.get("memory", {}).items():
+        yield Mark(f"resident MB: {name}", row["resident_mb"], True, 128)
+        yield Mark(f"file's MB: {name}", row["file_mb"], True, 128)
+    for name, row in results.get("sleepers", {}).items():
+        yield Mark(f"% of one core: {name}", row["cpu_percent"], True, 2)
+    if "imports" in results:
+        rows = results["imports"]
+        ratio = rows["interlock"]["import_ms"] / rows["multiprocessing.synchronize"]["import_ms"]
+        yield Mark("import, by multiprocessing.synchronize's time", ratio, True, 1)
+
+
+def table(results: dict[str, Rows]) -> str:
+    """A Markdown table of what was to be reached and what was."""
+    lines = ["| Mark | to reach | measured | |", "| --- | ---: | ---: | --- |"]
+    for mark in marks(results):
+        bound = f"{'≤' if mark.at_most else '≥'} {mark.bound:g}"
+        lines.append(f"| {mark.what} | {bound} | {mark.value:.2f} | {'reached' if mark.reached else 'MISSED'} |")
+    return "\n".join(lines)
