@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from interlock import _engine
+from interlock.engine import native
 from interlock.locklike import LockLike
 
 
-class Lock(LockLike, _engine.Lock):
+class Lock(LockLike, native.Lock):
     """Lock(name=None, *, space=None, on_recover=None, foreign_release=False)
 
     A mutual exclusion lock. Everyone on this machine who says the same name (of the same user, in the same space) has the

@@ -7,12 +7,12 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Generic, TypeVar
 
-    from interlock import _engine
+    from interlock.engine import native
     from interlock.records import LockStatistics
 
     L = TypeVar("L", bound="LockLike")
 
-    class Base(_engine.Handle):
+    class Base(native.Handle):
         """What the C half of every lock-like kind brings."""
 
         def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool: ...

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from interlock import _engine
+from interlock.engine import native
 from interlock.locklike import LockLike
 
 
-class RLock(LockLike, _engine.RLock):
+class RLock(LockLike, native.RLock):
     """RLock(name=None, *, space=None, on_recover=None)
 
     A lock that the thread which has it may take again; it is free once released as often as it was taken.

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 
+from interlock.engine import native
 from interlock.errors import SpaceUnavailable
-
-try:
-    from interlock import _engine
-except ImportError as error:
-    if sys.platform == "linux":
-        raise
-    raise SpaceUnavailable(f"shared-memory spaces need Linux (this is {sys.platform})") from error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +20,7 @@ DEFAULT_URL = "shm:default"
 _opened: dict[str, Space] = {}
 
 
-class Space(_engine.Space):
+class Space(native.Space):
     """Space(url=None)
 
     Where names live. Two spaces share nothing.
@@ -129,7 +122,7 @@ def _reopen_space(url: str, path: str, identity: int) -> Space:
     if space is None or space.closed or space.pickled()[2] != identity:
         space = Space.__new__(Space)
         space.url = url
-        _engine.Space.__init__(space, path, 0, True, identity)
+        native.Space.__init__(space, path, 0, True, identity)
         _opened[path] = space
     return space
 
@@ -138,8 +131,8 @@ def _slots_wanted() -> int:
     text = os.environ.get("INTERLOCK_SLOTS")
     if not text:
         return 0
-    if not text.isdecimal() or not 1 <= int(text) <= _engine.SLOTS_LIMIT:
-        raise ValueError(f"INTERLOCK_SLOTS must be a number from 1 to {_engine.SLOTS_LIMIT}, not {text!r}")
+    if not text.isdecimal() or not 1 <= int(text) <= native.SLOTS_LIMIT:
+        raise ValueError(f"INTERLOCK_SLOTS must be a number from 1 to {native.SLOTS_LIMIT}, not {text!r}")
     return int(text) + 1
 
 
@@ -209,7 +202,7 @@ def _owner_of(*figures: Any) -> object:
 def _install() -> None:
     from interlock.errors import from_engine
 
-    _engine.set_hooks(from_engine, _owner_of, find)
+    native.set_hooks(from_engine, _owner_of, find)
 
 
 _install()

@@ -1,0 +1,40 @@
+"""Stands in for the extension where there is none: everything imports, and says plainly what is missing when it is used."""
+
+from __future__ import annotations
+
+import sys
+
+from interlock.errors import SpaceUnavailable
+
+LAYOUT_VERSION = 0
+SLOTS_LIMIT = 0
+
+
+def set_hooks(*_hooks: object) -> None:
+    """Nothing to lend them to."""
+
+
+def _refuse() -> SpaceUnavailable:
+    return SpaceUnavailable(f"shared-memory spaces need Linux; this is {sys.platform}")
+
+
+class Space:
+    """Cannot be made here."""
+
+    def __init__(self, *_arguments: object, **_options: object) -> None:
+        raise _refuse()
+
+
+class Handle:
+    """Cannot be made here."""
+
+    def __new__(cls, *_arguments: object, **_options: object) -> Handle:
+        raise _refuse()
+
+
+class Lock(Handle):
+    """Cannot be made here."""
+
+
+class RLock(Handle):
+    """Cannot be made here."""
