@@ -58,6 +58,12 @@ extern il_process this_process;
 PyObject *raise_code(ModuleState *state, int code, SpaceObject *space, Handle *handle, const il_error *error,
                      uint8_t found_kind);
 
+/* --- space.c --- */
+
+/* Held across fork, so that the child finds the list of segments whole and its mutex free. */
+void spaces_before_fork(void);
+void spaces_after_fork(void);
+
 /* --- handle.c --- */
 
 /* This thread's token: a number no other thread of this process ever had << 32 | its kernel thread id. 0: not made yet;

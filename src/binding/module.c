@@ -34,17 +34,19 @@ PyObject *raise_code(ModuleState *state, int code, SpaceObject *space, Handle *h
 
 static void before_fork(void)
 {
+    spaces_before_fork();
     il_process_before_fork(&this_process);
 }
 
 static void after_fork_parent(void)
 {
     il_process_after_fork(&this_process);
+    spaces_after_fork();
 }
 
 static void after_fork_child(void)
 {
-    il_process_after_fork(&this_process);
+    after_fork_parent();
     thread_token = 0;
 }
 

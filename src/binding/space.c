@@ -12,9 +12,20 @@ typedef struct Opened {
 } Opened;
 
 static Opened *opened;
+/* Guards the list. Taken before the engine's own mutexes, and by fork. */
 static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
 /* What a closed space's slot pointer points to: no slot. */
 static il_u32 no_slot;
+
+void spaces_before_fork(void)
+{
+    pthread_mutex_lock(&opening);
+}
+
+void spaces_after_fork(void)
+{
+    pthread_mutex_unlock(&opening);
+}
 
 static int open_segment(const char *path, const il_options *options, il_space **segment, il_error *error)
 {

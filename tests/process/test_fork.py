@@ -156,6 +156,28 @@ def test_forks_while_threads_lock(kind, space):
             thread.join()
 
 
+def test_forks_while_threads_open_spaces(kind, space, directory):
+    """Children forked while another thread opens or leaves a space can open spaces, too."""
+    stop = threading.Event()
+
+    def work():
+        number = 0
+        while not stop.is_set():
+            number += 1
+            with kind("x", space=interlock.Space(f"shm:other-{number % 5}")):
+                pass
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for number in range(60):
+            child = f"shm:child-{number % 3}"
+            assert in_child(lambda child=child: kind("y", space=interlock.Space(child)).acquire(timeout=60)) == "True"
+    finally:
+        stop.set()
+        thread.join()
+
+
 def test_posix_spawn_and_subprocess_keep_nothing_alive(kind, space):
     """A child made without fork handlers, which outlives its parent, does not keep the parent's lock."""
     code = f"""
