@@ -25,12 +25,14 @@
 #define MS ((uint64_t)1000000)
 #define SECOND ((uint64_t)1000000000)
 
-static struct {
+typedef struct {
     pid_t self; /* the test's main process */
     char directory[PATH_MAX - 128];
     bool own_directory; /* made by us, so ours to remove */
     pid_t children[64]; /* started and not yet waited for; 0: none */
-} check;
+} check_state;
+
+extern check_state check; /* check.c */
 
 static inline void check_clean(void)
 {

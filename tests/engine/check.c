@@ -1,0 +1,3 @@
+#include "check.h"
+
+check_state check;
