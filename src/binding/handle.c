@@ -153,7 +153,7 @@ PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8
     self->on_recover = Py_XNewRef(on_recover);
     self->kind = kind;
     self->foreign_release = foreign_release != 0;
-    il_wait wait = {.deadline_ns = IL_FOREVER};
+    il_wait wait = {.deadline_ns = IL_FOREVER, .restless = true};
     int code = check_open(self) < 0 ? -1 : IL_INTERRUPTED;
     while (code == IL_INTERRUPTED) {
         code = resolve(self, &wait);

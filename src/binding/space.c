@@ -156,7 +156,7 @@ static PyObject *space_unlink(PyObject *object, PyObject *given)
     const char *name = segment != NULL ? PyUnicode_AsUTF8AndSize(given, &length) : NULL;
     if (name == NULL)
         return NULL;
-    il_wait wait = {.deadline_ns = IL_FOREVER};
+    il_wait wait = {.deadline_ns = IL_FOREVER, .restless = true};
     int code = IL_ABSENT;
     if (length > 0 && length <= IL_NAME_MAX)
         WITH_SIGNALS(code, il_table_unlink(segment, name, (size_t)length, &wait));
@@ -193,7 +193,7 @@ static PyObject *space_list(PyObject *object, PyObject *Py_UNUSED(ignored))
                 }
                 entries = more;
             }
-            il_wait wait = {.deadline_ns = IL_FOREVER};
+            il_wait wait = {.deadline_ns = IL_FOREVER, .restless = true};
             WITH_SIGNALS(count, il_table_list(segment, stripe, entries, room, &wait));
         }
         if (count < 0 && count != IL_INTERRUPTED)

@@ -163,7 +163,7 @@ static bool in_use(il_space *space, const il_cell *cell)
 static int lock_stripe(il_space *space, uint64_t hash, il_wait *wait)
 {
     /* Only when to stop counts here: the wait for a stripe is not a wait for the object. */
-    il_wait own = {.deadline_ns = wait->deadline_ns};
+    il_wait own = {.deadline_ns = wait->deadline_ns, .restless = wait->restless};
     int code = il_space_check(space, false);
     if (code == IL_OK)
         code = il_mutex_lock(space, stripe_of(space, hash), 0, STRIPE_HOLDER, &own);
