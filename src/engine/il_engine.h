@@ -223,9 +223,9 @@ int il__reopen(il_space *space);
 
 /* Clears what slot k, which is dead and whose byte the caller holds, owns. */
 void il__table_sweep(il_space *space, uint32_t k);
-/* Whether it is free and reserved, but for nobody: its heirs died. Who still sleeps on it looks its name up again. */
+/* Whether it is free and reserved, but for nobody: its heirs died or left. Who still sleeps on it looks its name up again. */
 bool il__mutex_unclaimed(il_mutex *mutex, uint32_t half);
-void il__mutex_orphan(il_mutex *mutex, bool mark);
+void il__mutex_orphan(il_mutex *mutex, uint32_t k, bool mark);
 
 /* Publishes one more level than `levels`, unless somebody else already has. Held: no stripe. */
 int il__segment_grow(il_space *space, uint32_t levels);

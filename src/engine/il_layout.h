@@ -39,8 +39,9 @@ enum {
  *                        the owner or by the reaper who holds that slot's byte.
  *   bit 16     WAITERS   somebody may sleep on the half. Set by whoever is about to sleep, or took the lock after having
  *                        slept (others may still sleep); cleared by release. Legal to be set with no sleeper (one wake
- *                        for nothing); a sleeper without it is only legal after a crash between release and wake, and
- *                        then costs that sleeper one slice.
+ *                        for nothing). Others may sleep without it while the one whom a release woke is on its way to the
+ *                        lock: it sets the bit when it takes the lock, sleeps again or leaves, and its death costs the
+ *                        others one slice.
  *   bit 17     RESERVED  a waiter has waited long: the next release leaves the lock free but reserved, and only those who
  *                        already waited may take it. Legal to be missing (less fair). Stale after a crash: expires by
  *                        `reserved_ns`.

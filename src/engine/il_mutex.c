@@ -275,7 +275,8 @@ int il_mutex_unlock(il_space *space, il_mutex *mutex, uint64_t key, unsigned fla
     }
     if (half & (IL_WAITERS | IL_RESERVED)) {
         int woken = il_futex_wake(futex_of(mutex), 1);
-        /* Nobody sleeps, so nobody is there to use the reservation. Failing means that somebody else acted on it. */
+        /* Nobody sleeps, so nobody is there to use the reservation. Failing means that somebody took the lock, or is about to
+         * sleep on it until the reservation expires. */
         if (woken == 0 && (half & IL_RESERVED))
             il_cas_relaxed(&mutex->word, &next, next & ~(uint64_t)IL_RESERVED);
     }
@@ -321,16 +322,21 @@ bool il__mutex_unclaimed(il_mutex *mutex, uint32_t half)
            il_clock_ns() - il_load_relaxed(&mutex->reserved_ns) > RESERVED_FOR_NS;
 }
 
-/* The caller holds the byte of the dead owner, so nobody else writes the owner away, and the fields that an owner guards are
- * the caller's. A reaper that dies midway leaves `recoveries` counted twice: it is a statistic. */
-void il__mutex_orphan(il_mutex *mutex, bool mark)
+/* The caller holds the byte of the dead owner k, so nobody can become k; but a foreign release may still write k away, and
+ * then the word is somebody else's. The notes before the CAS may in that case hit the next owner's: they tell, and decide
+ * nothing, since an RLock knows no foreign release. A reaper that dies midway leaves `recoveries` counted twice. */
+void il__mutex_orphan(il_mutex *mutex, uint32_t k, bool mark)
 {
     uint64_t word = il_load_relaxed(&mutex->word), next;
-    uint32_t half;
+    uint32_t half = (uint32_t)word;
+    if (owner_of(half) != k)
+        return;
     il_store_relaxed(&mutex->holder, 0);
     il_store_relaxed(&mutex->recoveries, il_load_relaxed(&mutex->recoveries) + 1);
     do {
         half = (uint32_t)word;
+        if (owner_of(half) != k)
+            return;
         /* A reservation dies with the owner: those it was for may be dead as well, and a newcomer's try must succeed. */
         next = (word & (IL_GENERATION | IL_ORPHAN)) | (mark ? IL_ORPHAN : 0);
         /* Release: what the reaper repaired is seen by the next owner. */

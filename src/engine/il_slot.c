@@ -130,51 +130,68 @@ static int claim_begin(il_space *space, uint32_t first, uint32_t last, claim *ta
     return failed == -EAGAIN ? IL_BUSY : system_error(space, failed);
 }
 
-/* The sweep is over; byte k stays locked for as long as the pin. */
-static void claim_end(il_space *space, const claim *taken)
+/* The sweep is over; byte k stays locked for as long as the pin. False: another thread closed the descriptor under us, so the
+ * sweeper's byte could not be freed, and the pin must go. */
+static bool claim_end(il_space *space, const claim *taken)
 {
-    if (is_mapped_file(space, taken->fd)) {
-        il_byte_unlock(taken->fd, SWEEPERS_AT + taken->k);
-        close(taken->fd);
+    if (!is_mapped_file(space, taken->fd))
+        return false;
+    il_byte_unlock(taken->fd, SWEEPERS_AT + taken->k);
+    close(taken->fd);
+    return true;
+}
+
+/* Writes into slot k, whose byte we hold, who we are. */
+static void introduce(il_space *space, uint32_t k)
+{
+    il_slot *slot = &space->slots[k];
+    char program[IL_PROGRAM_MAX] = "", host[IL_HOST_MAX] = "";
+    uint64_t pid_space = 0;
+    il_describe_self(program, sizeof program, host, sizeof host, &pid_space);
+    store_text(slot->program, program, sizeof program);
+    store_text(slot->host, host, sizeof host);
+    il_store_relaxed(&slot->pid_space, pid_space);
+    il_store_relaxed(&slot->started_ns, il_clock_wall_ns());
+    il_store_relaxed(&slot->epoch, il_load_relaxed(&slot->epoch) + 1);
+    il_store_relaxed(&slot->pid, (uint32_t)getpid());
+    uint32_t seen = il_load_relaxed(&space->header->slots_seen);
+    while (seen < k && !il_cas32_relaxed(&space->header->slots_seen, &seen, k)) {
     }
+}
+
+/* Held: the fork mutex. */
+static int attach(il_space *space)
+{
+    uint32_t last = space->header->slot_count - 1;
+    claim taken;
+    if (il_load_relaxed(&space->wiped))
+        return IL_WIPED;
+    int code = claim_begin(space, 1, last, &taken);
+    if (code == IL_BUSY) {
+        code = IL_SLOTS_FULL;
+        space->error = (il_error){.code = code, .found = last};
+    }
+    if (code != IL_OK)
+        return code;
+    if (il_load_relaxed(&space->slots[taken.k].pid) != 0)
+        il__table_sweep(space, taken.k);
+    introduce(space, taken.k);
+    if (!claim_end(space, &taken)) {
+        il_store_relaxed(&space->slots[taken.k].pid, 0);
+        il_unpin(taken.pin);
+        return system_error(space, -EBADF);
+    }
+    /* In a forked child this was the parent's pin, which is not mapped here: forgotten, never unmapped. */
+    space->pin = taken.pin;
+    /* Release: another thread of this process that reads its slot number finds the slot set up. */
+    il_store_release(space->self, taken.k);
+    return IL_OK;
 }
 
 int il_attach(il_space *space)
 {
     pthread_mutex_lock(&space->process->fork_mutex);
-    int code = IL_OK;
-    if (il_self(space) == 0) {
-        uint32_t last = space->header->slot_count - 1;
-        claim taken;
-        code = il_load_relaxed(&space->wiped) ? IL_WIPED : claim_begin(space, 1, last, &taken);
-        if (code == IL_BUSY) {
-            code = IL_SLOTS_FULL;
-            space->error = (il_error){.code = code, .found = last};
-        }
-        if (code == IL_OK) {
-            uint32_t k = taken.k;
-            il_slot *slot = &space->slots[k];
-            if (il_load_relaxed(&slot->pid) != 0)
-                il__table_sweep(space, k);
-            char program[IL_PROGRAM_MAX] = "", host[IL_HOST_MAX] = "";
-            uint64_t pid_space = 0;
-            il_describe_self(program, sizeof program, host, sizeof host, &pid_space);
-            store_text(slot->program, program, sizeof program);
-            store_text(slot->host, host, sizeof host);
-            il_store_relaxed(&slot->pid_space, pid_space);
-            il_store_relaxed(&slot->started_ns, il_clock_wall_ns());
-            il_store_relaxed(&slot->epoch, il_load_relaxed(&slot->epoch) + 1);
-            il_store_relaxed(&slot->pid, (uint32_t)getpid());
-            uint32_t seen = il_load_relaxed(&space->header->slots_seen);
-            while (seen < k && !il_cas32_relaxed(&space->header->slots_seen, &seen, k)) {
-            }
-            claim_end(space, &taken);
-            /* In a forked child this was the parent's pin, which is not mapped here: forgotten, never unmapped. */
-            space->pin = taken.pin;
-            /* Release: another thread of this process that reads its slot number finds the slot set up. */
-            il_store_release(space->self, k);
-        }
-    }
+    int code = il_self(space) == 0 ? attach(space) : IL_OK;
     pthread_mutex_unlock(&space->process->fork_mutex);
     return code;
 }

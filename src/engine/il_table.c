@@ -302,10 +302,10 @@ void il__table_sweep(il_space *space, uint32_t k)
         il_store_relaxed(&cell->dead_ns, il_clock_wall_ns());
         for (int j = 0; j < IL_DEAD_PROGRAM_MAX / 8; j++)
             il_store_relaxed(&cell->dead_program[j], il_load_relaxed(&space->slots[k].program[j]));
-        il__mutex_orphan(&cell->mutex, true);
+        il__mutex_orphan(&cell->mutex, k, true);
     }
     for (uint32_t i = 0; i < IL_STRIPES; i++) {
         if ((il_load_relaxed(&space->stripes[i].word) & IL_OWNER) == k)
-            il__mutex_orphan(&space->stripes[i], false);
+            il__mutex_orphan(&space->stripes[i], k, false);
     }
 }
