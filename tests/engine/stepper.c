@@ -22,6 +22,7 @@
 #include <sys/syscall.h>
 #include <sys/user.h>
 
+#include "il_hash.h"
 #include "stage.h"
 
 #if !defined(__x86_64__)
@@ -229,6 +230,17 @@ static pid_t raise_curtain(const scenario *scenario)
     return start_victim(scenario);
 }
 
+/* An object whose name does not share the bucket whose cells the scenarios about names count. */
+static il_ref find_apart(const char *like, uint8_t kind)
+{
+    char name[32];
+    int number = 0;
+    do
+        snprintf(name, sizeof name, "%s-%d", like, number++);
+    while ((il__hash(stage.space->header->hash_key, name, strlen(name)) & (IL_STRIPES - 1)) == 0);
+    return find(stage.space, name, kind);
+}
+
 static void play(const scenario *scenario)
 {
     uint64_t began = il_clock_ns();
@@ -246,9 +258,9 @@ static void play(const scenario *scenario)
     /* As many slots as there are claimants: a slot lost is noticed. */
     CHECK_CODE(il_space_open(&stage.process, stage.path, &(il_options){.slots = 6}, &stage.space, &error), IL_OK);
     CHECK_CODE(il_attach(stage.space), IL_OK);
-    stage.lock = find(stage.space, "lock", IL_KIND_LOCK);
-    stage.second = find(stage.space, "second", IL_KIND_LOCK);
-    stage.rlock = find(stage.space, "rlock", IL_KIND_RLOCK);
+    stage.lock = find_apart("lock", IL_KIND_LOCK);
+    stage.second = find_apart("second", IL_KIND_LOCK);
+    stage.rlock = find_apart("rlock", IL_KIND_RLOCK);
     bool helpers = scenario->meanwhile != nothing;
     for (uint32_t n = 0; helpers && n < HELPERS; n++)
         start_helper(n);
