@@ -1,0 +1,110 @@
+"""gunicorn: worker processes that have no parent in common with the lock, or have."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import suppress
+from http.client import HTTPException
+
+import pytest
+
+import interlock
+from tests.scenarios.running import MISSING, Server, until
+
+pytest.importorskip("gunicorn", reason=MISSING.format("gunicorn"))
+
+CLIENTS, REQUESTS = 8, 50
+
+# A worker that is just being forked when gunicorn stops misses the signal, and is killed after this time (else 30 s).
+QUICK_STOP = ("--graceful-timeout", "1")
+
+
+def load(server: Server, requests: int = REQUESTS) -> list[int]:
+    """Clients that let the server count, all at once. Returns its answers, in order."""
+    answers: list[int] = []
+    errors: list[BaseException] = []
+
+    def client() -> None:
+        try:
+            for _ in range(requests):
+                answers.append(int(server.get("/add")))
+        except BaseException as error:
+            errors.append(error)
+
+    clients = [threading.Thread(target=client) for _ in range(CLIENTS)]
+    for thread in clients:
+        thread.start()
+    for thread in clients:
+        thread.join()
+    assert errors == []
+    return sorted(answers)
+
+
+def count(tmp_path, lock: str, *options: str) -> tuple[int, list[int]]:
+    with Server("gunicorn_counter", tmp_path, *QUICK_STOP, *options, COUNTER_LOCK=lock) as server:
+        answers = load(server)
+        total = int(server.get("/total"))
+        server.stop()
+    return total, answers
+
+
+ALL = (CLIENTS * REQUESTS, list(range(1, CLIENTS * REQUESTS + 1)))
+
+
+@pytest.mark.parametrize("options", [(), ("--preload",)])
+def test_interlock_counts_all(directory, tmp_path, options):
+    assert count(tmp_path, "interlock", *options) == ALL
+
+
+@pytest.mark.parametrize(
+    ("lock", "options"),
+    [("threading", ()), ("threading", ("--preload",)), ("multiprocessing", ())],
+)
+def test_the_standard_library_loses_updates(directory, tmp_path, lock, options):
+    total, answers = count(tmp_path, lock, *options)
+    assert 0 < total < len(answers) == CLIENTS * REQUESTS
+
+
+def test_multiprocessing_counts_all_if_made_before_the_workers(directory, tmp_path):
+    """What is lost in the others is lost for want of a lock, and by nothing else."""
+    assert count(tmp_path, "multiprocessing", "--preload") == ALL
+
+
+@pytest.mark.parametrize("options", [(), ("--preload",)])
+def test_workers_killed_while_they_hold_it(space, tmp_path, options):
+    """The others go on at once, and so does the worker that gunicorn starts in its place."""
+    lock = interlock.Lock("counter", space=space)
+    with Server("gunicorn_counter", tmp_path, *QUICK_STOP, *options) as server:
+        answered: list[int] = []
+        killed: list[int] = []
+        stop = threading.Event()
+
+        def client() -> None:
+            while not stop.is_set():
+                with suppress(ConnectionError, HTTPException):  # when its worker was killed
+                    answered.append(int(server.get("/add")))
+
+        def killed_while_holding() -> bool:
+            owner = lock.owner
+            if owner:
+                with suppress(ProcessLookupError):
+                    os.kill(owner.pid, signal.SIGKILL)
+                    killed.append(owner.pid)
+            return lock.statistics().recoveries >= 3
+
+        clients = [threading.Thread(target=client) for _ in range(CLIENTS)]
+        for thread in clients:
+            thread.start()
+        try:
+            until(killed_while_holding, server, "nobody was killed while holding the lock")
+        finally:
+            stop.set()
+            for thread in clients:
+                thread.join()
+        load(server, 5)
+        total = int(server.get("/total"))
+        server.stop()
+    assert len(set(answered)) == len(answered)
+    assert len(answered) <= total - CLIENTS * 5 <= len(answered) + len(killed)

@@ -1,0 +1,71 @@
+"""Programs that need nothing but Python."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.scenarios.running import EXAMPLES, Running, command, readme, run
+from tests.support import Program
+
+
+def test_the_readme_names_every_example():
+    programs = {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.py")}
+    assert programs == {f"{name}.py" if (EXAMPLES / f"{name}.py").exists() else f"{name}/app.py" for name in readme()}
+    for name, line in readme().items():
+        assert f"examples/{name}" in line
+
+
+def test_two_scripts(directory, tmp_path):
+    with (
+        Running(command("two_scripts/consumer"), tmp_path) as consumer,
+        Running(command("two_scripts/producer"), tmp_path) as producer,
+    ):
+        assert producer.wait() == 0, producer.output()
+        assert producer.output() == "left 500 jobs\n"
+        assert consumer.wait() == 0, consumer.output()
+        assert consumer.output() == "took 500 jobs, from 'job 0' to 'job 499'\n"
+
+
+def test_fork_inside_with(directory, tmp_path):
+    assert run(command("fork_inside_with"), tmp_path).splitlines() == [
+        "child: may I come in? False",
+        "child: may I release it? Lock 'fork-inside-with' is held by another process or thread: "
+        "only its owner may release it",
+        "parent: still mine: True",
+        "child: now it is mine: True",
+        "parent: free again: True",
+    ]
+
+
+FORKS = """
+    import multiprocessing, os, sys
+    lock = getattr(multiprocessing, sys.argv[1])()
+    with lock:
+        child = os.fork()
+        if child == 0:
+            if sys.argv[1] == "Lock":
+                lock.release()
+            print("child is in:", lock.acquire(block=False), flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock"])
+def test_fork_inside_with_of_multiprocessing(kind):
+    """As the example's docstring says: there a Lock's child can release it, an RLock's has it."""
+    with Program(FORKS, kind) as program:
+        assert program.line() == "child is in: True"
+        assert program.end()[1] == ""
+
+
+def test_nested(directory, tmp_path):
+    assert run(command("nested"), tmp_path).splitlines() == [
+        "Lock, again at once: False",
+        "Lock, again within 0.2 s: False",
+        "Lock, by a second handle: False",
+        "Lock, after the block: True",
+        "RLock, again and again: True",
+        "RLock, by another thread after the inner block: False",
+        "RLock, by another thread after the outer block: True",
+    ]
