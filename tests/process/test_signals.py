@@ -14,7 +14,7 @@ KINDS = [interlock.Lock, interlock.RLock]
 pytestmark = pytest.mark.parametrize("kind", KINDS)
 
 WAIT = """
-    import interlock, signal, sys, time
+    import interlock, os, signal, sys, time
     lock = interlock.{kind}("x")
     {handler}
     print("waiting", flush=True)
@@ -56,7 +56,7 @@ def test_ctrl_c_gets_out(kind, space):
 def test_handler_runs_and_the_wait_goes_on(kind, space):
     lock = kind("x", space=space)
     lock.acquire()
-    with waiting(kind, handler="signal.signal(signal.SIGUSR1, lambda *_: print('handled', flush=True))") as program:
+    with waiting(kind, handler="signal.signal(signal.SIGUSR1, lambda *_: os.write(1, b'handled\\n'))") as program:
         sleep_until_waited_for(space)
         for _ in range(3):
             program.process.send_signal(signal.SIGUSR1)
