@@ -16,6 +16,7 @@ pytestmark = pytest.mark.parametrize("kind", KINDS)
 WAIT = """
     import interlock, os, signal, sys, time
     lock = interlock.{kind}("x")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a shell's background starts with it ignored
     {handler}
     print("waiting", flush=True)
     before = time.monotonic()
