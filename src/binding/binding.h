@@ -19,8 +19,9 @@ typedef struct {
     PyTypeObject *space_type, *handle_type;
     PyObject *exception_of;  /* interlock.errors.from_engine */
     PyObject *owner_of;      /* interlock.records.owner_of */
+    PyObject *timeout_of;    /* interlock.locklike.timeout_of: the AcquireTimeout for hold() */
     PyObject *find_space;    /* interlock.space.find: a Space from None or a URL */
-    PyObject *default_space; /* NULL until first used */
+    _Atomic(PyObject *) default_space; /* NULL until first used; never another after that */
 } ModuleState;
 
 extern struct PyModuleDef engine_module;
@@ -46,7 +47,7 @@ typedef struct {
     bool foreign_release;
 } Handle;
 
-extern PyType_Spec space_spec, handle_spec, lock_spec, rlock_spec;
+extern PyType_Spec space_spec, handle_spec, lock_spec, rlock_spec, hold_spec;
 
 /* The state of the module that defined the handle's type. */
 ModuleState *state_of(PyTypeObject *type);
@@ -82,13 +83,28 @@ int parse_acquire(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, ui
 
 PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8_t kind);
 
+/* The deadline of (blocking, timeout), either of which may be NULL. 0, or -1 with an exception. */
+int deadline_from(PyObject *blocking, PyObject *timeout, uint64_t *deadline);
+
 typedef int (*lock_function)(il_space *, il_mutex *, uint64_t key, uint64_t holder, il_wait *);
 
-/* Takes the handle's mutex the long way. 1: taken; 0: not in time; -1: an exception is set. */
-int take(Handle *self, lock_function lock, uint64_t deadline);
+/* Takes the handle's mutex the long way. 1: taken, and `taken` is where; 0: not in time; -1: an exception is set. */
+int take(Handle *self, lock_function lock, uint64_t deadline, il_ref *taken);
+
+/* Where the handle's name is now, for questions and releases: looked up again if its cell was given away. 0: nowhere, so
+ * nobody has it; NULL exception. -1 in `failed`: an exception is set. */
+il_ref present_ref(Handle *self, int *failed);
 
 /* Turns the result of a release into None or an exception. */
 PyObject *released(Handle *self, int code);
+
+/* --- lock.c, rlock.c --- */
+
+/* 1: taken; 0: not in time; -1: an exception is set. */
+int lock_take(Handle *self, uint64_t deadline);
+int rlock_take(Handle *self, uint64_t deadline);
+PyObject *lock_release(PyObject *object, PyObject *unused);
+PyObject *rlock_release(PyObject *object, PyObject *unused);
 
 static inline il_mutex *mutex_of(Handle *self, il_ref ref)
 {
@@ -96,9 +112,8 @@ static inline il_mutex *mutex_of(Handle *self, il_ref ref)
 }
 
 /* Tries the one compare-and-swap that suffices when nobody has the lock. */
-static inline bool take_fast(Handle *self, uint64_t token)
+static inline bool take_fast(Handle *self, il_ref ref, uint64_t token)
 {
-    il_ref ref = il_load_relaxed(&self->ref);
     return il_mutex_try_fast(mutex_of(self, ref), il_ref_key(ref), il_load_relaxed(self->space->self), token);
 }
 

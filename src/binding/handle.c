@@ -64,27 +64,45 @@ static int check_name(PyTypeObject *type, PyObject *given, PyObject **name)
 
 static SpaceObject *space_for(ModuleState *state, PyObject *given)
 {
-    if (given != NULL && PyObject_TypeCheck(given, state->space_type))
-        return (SpaceObject *)Py_NewRef(given);
     bool is_default = given == NULL || given == Py_None;
-    if (is_default && state->default_space != NULL)
-        return (SpaceObject *)Py_NewRef(state->default_space);
-    PyObject *found = PyObject_CallOneArg(state->find_space, given != NULL ? given : Py_None);
-    if (found == NULL)
-        return NULL;
-    if (!PyObject_TypeCheck(found, state->space_type) || ((SpaceObject *)found)->segment == NULL) {
-        PyErr_Format(PyExc_TypeError, "space must be a Space or its URL, not %.100s", Py_TYPE(found)->tp_name);
-        Py_DECREF(found);
+    SpaceObject *kept = (SpaceObject *)atomic_load_explicit(&state->default_space, memory_order_acquire);
+    if (is_default && kept != NULL && kept->self == kept->segment->self)
+        return (SpaceObject *)Py_NewRef(kept);
+    if (state->find_space == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "interlock is being torn down with its interpreter");
         return NULL;
     }
-    if (is_default)
-        Py_XSETREF(state->default_space, Py_NewRef(found));
+    PyObject *found = given != NULL && PyObject_TypeCheck(given, state->space_type)
+                          ? Py_NewRef(given)
+                          : PyObject_CallOneArg(state->find_space, given != NULL ? given : Py_None);
+    if (found == NULL)
+        return NULL;
+    if (!PyObject_TypeCheck(found, state->space_type)) {
+        PyErr_Format(PyExc_TypeError, "space must be a Space or its URL, not %.100s", Py_TYPE(found)->tp_name);
+        Py_CLEAR(found);
+    } else if (((SpaceObject *)found)->segment == NULL) {
+        PyErr_SetString(PyExc_ValueError, "this Space was never opened: its __init__ was not called, or failed");
+        Py_CLEAR(found);
+    } else if (is_default) {
+        PyObject *none = NULL;
+        if (atomic_compare_exchange_strong(&state->default_space, &none, found))
+            Py_INCREF(found);
+    }
     return (SpaceObject *)found;
 }
 
-/* Finds the handle's cell. `wait` says for how long the table may be waited for. 0, or -1 with an exception, or a code of
- * IL_BUSY, IL_TIMEDOUT and IL_INTERRUPTED, which are the caller's to judge. */
-static int resolve(Handle *self, il_wait *wait)
+/* Puts a reference that was looked up in the place of the one that was found stale. If another thread was faster, its one
+ * stays: a stale reference never becomes valid again, so nobody can replace the one of a lock that is held. */
+static void replace_ref(Handle *self, il_ref seen, il_ref found)
+{
+    il_cas_relaxed(&self->ref, &seen, found);
+}
+
+enum { STRIPE_TRIES = 100 };
+
+/* Finds or makes the handle's cell, whose reference `seen` is stale. `wait` says for how long the table may be waited for. 0,
+ * or -1 with an exception, or a code of IL_BUSY, IL_TIMEDOUT and IL_INTERRUPTED, which are the caller's to judge. */
+static int resolve(Handle *self, il_ref seen, il_wait *wait)
 {
     il_space *segment = self->space->segment;
     Py_ssize_t length;
@@ -93,16 +111,19 @@ static int resolve(Handle *self, il_wait *wait)
         return -1;
     il_ref ref = 0;
     uint8_t found = 0;
-    /* Nearly always nobody has the stripe: not worth letting go of the GIL. */
-    il_wait now = {.deadline_ns = IL_NOW};
-    int code = il_table_resolve(segment, name, (size_t)length, self->kind, 0, &now, &ref, &found);
+    /* Nearly always nobody has the stripe, or not for long: not worth letting go of the GIL. */
+    int code = IL_BUSY;
+    for (int tries = 0; code == IL_BUSY && tries < STRIPE_TRIES; tries++) {
+        il_wait now = {.deadline_ns = IL_NOW};
+        code = il_table_resolve(segment, name, (size_t)length, self->kind, 0, &now, &ref, &found);
+    }
     if (code == IL_BUSY && wait->deadline_ns != IL_NOW) {
         Py_BEGIN_ALLOW_THREADS;
         code = il_table_resolve(segment, name, (size_t)length, self->kind, 0, wait, &ref, &found);
         Py_END_ALLOW_THREADS;
     }
     if (code == IL_OK)
-        il_store_relaxed(&self->ref, ref);
+        replace_ref(self, seen, ref);
     else if (code != IL_BUSY && code != IL_TIMEDOUT && code != IL_INTERRUPTED)
         raise_code(state_of(Py_TYPE(self)), code, self->space, self, NULL, found);
     else
@@ -156,7 +177,7 @@ PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8
     il_wait wait = {.deadline_ns = IL_FOREVER, .restless = true};
     int code = check_open(self) < 0 ? -1 : IL_INTERRUPTED;
     while (code == IL_INTERRUPTED) {
-        code = resolve(self, &wait);
+        code = resolve(self, 0, &wait);
         if (code == IL_INTERRUPTED && PyErr_CheckSignals() != 0)
             code = -1;
     }
@@ -172,6 +193,7 @@ static int handle_traverse(PyObject *object, visitproc visit, void *arg)
     Handle *self = (Handle *)object;
     Py_VISIT(Py_TYPE(object));
     Py_VISIT(self->space);
+    Py_VISIT(self->name);
     Py_VISIT(self->on_recover);
     return 0;
 }
@@ -201,11 +223,10 @@ static void handle_dealloc(PyObject *object)
 
 enum { TIMEOUT_MAX_SECONDS = 9223372036 }; /* threading.TIMEOUT_MAX: 2^63 ns */
 
-/* The deadline of a timeout in seconds, -1 (only exactly) and None meaning for ever. */
-static int deadline_of(PyObject *timeout, bool blocking, bool *limited, uint64_t *deadline)
+/* The timeout is in seconds, -1 (exactly) and None meaning for ever. */
+static int deadline_of(PyObject *timeout, bool blocking, uint64_t *deadline)
 {
     *deadline = blocking ? IL_FOREVER : IL_NOW;
-    *limited = false;
     if (timeout == NULL || timeout == Py_None)
         return 0;
     double seconds = PyFloat_AsDouble(timeout);
@@ -217,7 +238,6 @@ static int deadline_of(PyObject *timeout, bool blocking, bool *limited, uint64_t
         }
         return -1;
     }
-    *limited = true;
     if (!blocking)
         PyErr_SetString(PyExc_ValueError, "can't specify a timeout for a non-blocking call");
     else if (isnan(seconds) || seconds < 0)
@@ -229,6 +249,12 @@ static int deadline_of(PyObject *timeout, bool blocking, bool *limited, uint64_t
         return 0;
     }
     return -1;
+}
+
+int deadline_from(PyObject *blocking, PyObject *timeout, uint64_t *deadline)
+{
+    int blocks = blocking != NULL ? PyObject_IsTrue(blocking) : 1;
+    return blocks < 0 ? -1 : deadline_of(timeout, blocks, deadline);
 }
 
 int parse_acquire(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, uint64_t *deadline)
@@ -260,9 +286,7 @@ int parse_acquire(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, ui
         }
         *into = args[nargs + i];
     }
-    int blocks = blocking != NULL ? PyObject_IsTrue(blocking) : 1;
-    bool limited;
-    return blocks < 0 ? -1 : deadline_of(timeout, blocks, &limited, deadline);
+    return deadline_from(blocking, timeout, deadline);
 }
 
 /* --- taking and releasing --- */
@@ -280,18 +304,18 @@ static PyObject *record_of(Handle *self, const il_owner *owner, uint64_t died_ns
 }
 
 /* What is known of the owner who died holding it, as a record. */
-static PyObject *dead_owner(Handle *self)
+static PyObject *dead_owner(Handle *self, il_ref ref)
 {
-    const il_cell *cell = il_ref_cell(self->space->segment, il_load_relaxed(&self->ref));
+    const il_cell *cell = il_ref_cell(self->space->segment, ref);
     il_owner owner;
     il_cell_dead_owner(cell, &owner);
     return record_of(self, &owner, il_load_relaxed(&cell->dead_ns));
 }
 
 /* Lets the user repair what a dead owner left half done. On an exception the lock is free again, and still marked. */
-static int recover(Handle *self)
+static int recover(Handle *self, il_ref ref)
 {
-    PyObject *owner = dead_owner(self), *result = NULL;
+    PyObject *owner = dead_owner(self, ref), *result = NULL;
     if (owner != NULL)
         result = PyObject_CallOneArg(self->on_recover, owner);
     Py_XDECREF(owner);
@@ -299,8 +323,8 @@ static int recover(Handle *self)
         Py_DECREF(result);
         return 1;
     }
-    il_ref ref = il_load_relaxed(&self->ref);
     il_mutex *mutex = mutex_of(self, ref);
+    il_store_relaxed(&mutex->depth, 1); /* however often on_recover took it again */
     if (self->kind == IL_KIND_RLOCK)
         il_rlock_unlock(self->space->segment, mutex, il_ref_key(ref), il_load_relaxed(&mutex->holder),
                         IL_UNLOCK_KEEP_ORPHAN);
@@ -309,7 +333,7 @@ static int recover(Handle *self)
     return -1;
 }
 
-int take(Handle *self, lock_function lock, uint64_t deadline)
+int take(Handle *self, lock_function lock, uint64_t deadline, il_ref *taken)
 {
     /* Python runs signal handlers in the main thread. A signal that comes just before the engine sleeps interrupts nothing, so
      * that thread comes back after every slice to look. */
@@ -329,7 +353,7 @@ int take(Handle *self, lock_function lock, uint64_t deadline)
             Py_END_ALLOW_THREADS;
         }
         if (code == IL_STALE) {
-            code = resolve(self, &wait);
+            code = resolve(self, ref, &wait);
             if (code == -1)
                 return -1;
             if (code == IL_OK)
@@ -337,7 +361,8 @@ int take(Handle *self, lock_function lock, uint64_t deadline)
         }
         switch (code) {
         case IL_OK:
-            return wait.orphan && self->on_recover != NULL ? recover(self) : 1;
+            *taken = ref;
+            return wait.orphan && self->on_recover != NULL ? recover(self, ref) : 1;
         case IL_BUSY:
         case IL_TIMEDOUT:
             return 0;
@@ -359,24 +384,61 @@ PyObject *released(Handle *self, int code)
     return raise_code(state_of(Py_TYPE(self)), code, self->space, self, NULL, 0);
 }
 
+il_ref present_ref(Handle *self, int *failed)
+{
+    il_space *segment = self->space->segment;
+    *failed = 0;
+    for (;;) {
+        il_ref ref = il_load_relaxed(&self->ref), found = 0;
+        /* Acquire: pairs with the release of whoever gave the cell its name. */
+        if ((il_load_acquire(&mutex_of(self, ref)->word) & IL_GENERATION) == il_ref_key(ref))
+            return ref;
+        Py_ssize_t length;
+        const char *name = PyUnicode_AsUTF8AndSize(self->name, &length);
+        il_wait wait = {.deadline_ns = IL_FOREVER, .restless = true};
+        int code = IL_ABSENT;
+        if (name != NULL) {
+            Py_BEGIN_ALLOW_THREADS;
+            code = il_table_find(segment, name, (size_t)length, self->kind, &wait, &found);
+            Py_END_ALLOW_THREADS;
+        }
+        if (name != NULL && code == IL_OK)
+            replace_ref(self, ref, found);
+        else if (name != NULL && code == IL_ABSENT)
+            return 0;
+        else if (name == NULL || code != IL_INTERRUPTED || PyErr_CheckSignals() != 0) {
+            if (!PyErr_Occurred())
+                raise_code(state_of(Py_TYPE(self)), code, self->space, self, NULL, 0);
+            *failed = -1;
+            return 0;
+        }
+    }
+}
+
 /* --- asking --- */
 
 static PyObject *handle_locked(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     Handle *self = (Handle *)object;
-    il_ref ref = il_load_relaxed(&self->ref);
-    int locked = il_mutex_locked(self->space->segment, mutex_of(self, ref), il_ref_key(ref));
+    int failed, locked = 0;
+    il_ref ref = present_ref(self, &failed);
+    if (ref != 0)
+        locked = il_mutex_locked(self->space->segment, mutex_of(self, ref), il_ref_key(ref));
     if (locked < 0)
         return raise_code(state_of(Py_TYPE(self)), locked, self->space, self, NULL, 0);
-    return PyBool_FromLong(locked);
+    return failed ? NULL : PyBool_FromLong(locked);
 }
 
 static PyObject *handle_owner(PyObject *object, void *Py_UNUSED(closure))
 {
     Handle *self = (Handle *)object;
-    il_ref ref = il_load_relaxed(&self->ref);
+    int failed, code = IL_NOT_HELD;
+    il_ref ref = present_ref(self, &failed);
     il_owner owner;
-    int code = il_mutex_owner(self->space->segment, mutex_of(self, ref), il_ref_key(ref), &owner);
+    if (ref != 0)
+        code = il_mutex_owner(self->space->segment, mutex_of(self, ref), il_ref_key(ref), &owner);
+    if (failed)
+        return NULL;
     if (code == IL_NOT_HELD)
         Py_RETURN_NONE;
     if (code != IL_OK)
@@ -384,86 +446,117 @@ static PyObject *handle_owner(PyObject *object, void *Py_UNUSED(closure))
     return record_of(self, &owner, 0);
 }
 
-/* The cell, if it still is this name's. */
-static const il_cell *present_cell(Handle *self)
-{
-    il_ref ref = il_load_relaxed(&self->ref);
-    const il_cell *cell = il_ref_cell(self->space->segment, ref);
-    return (il_load_relaxed(&cell->mutex.word) & IL_GENERATION) == il_ref_key(ref) ? cell : NULL;
-}
-
 static PyObject *handle_fence(PyObject *object, void *Py_UNUSED(closure))
 {
     Handle *self = (Handle *)object;
-    const il_cell *cell = present_cell(self);
-    return PyLong_FromUnsignedLongLong(il_load_relaxed(cell != NULL ? &cell->mutex.fence
-                                                                    : &self->space->segment->header->fence_floor));
+    int failed;
+    il_ref ref = present_ref(self, &failed);
+    il_u64 *fence = ref != 0 ? &mutex_of(self, ref)->fence : &self->space->segment->header->fence_floor;
+    return failed ? NULL : PyLong_FromUnsignedLongLong(il_load_relaxed(fence));
 }
 
 static PyObject *handle_recovered(PyObject *object, void *Py_UNUSED(closure))
 {
     Handle *self = (Handle *)object;
-    const il_cell *cell = present_cell(self);
-    uint32_t half = cell != NULL ? (uint32_t)il_load_relaxed(&cell->mutex.word) : 0;
+    int failed;
+    il_ref ref = present_ref(self, &failed);
+    uint32_t half = ref != 0 ? (uint32_t)il_load_relaxed(&mutex_of(self, ref)->word) : 0;
     uint32_t slot = il_self(self->space->segment);
+    if (failed)
+        return NULL;
     if (slot == 0 || (half & IL_OWNER) != slot || !(half & IL_ORPHAN))
         Py_RETURN_NONE;
-    return dead_owner(self);
+    return dead_owner(self, ref);
 }
 
 static PyObject *handle_counts(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     Handle *self = (Handle *)object;
-    const il_cell *cell = present_cell(self);
-    if (cell == NULL)
+    int failed;
+    il_ref ref = present_ref(self, &failed);
+    if (failed)
+        return NULL;
+    if (ref == 0)
         return Py_BuildValue("KKId", 0ull, 0ull, 0u, 0.0);
-    const il_mutex *mutex = &cell->mutex;
-    return Py_BuildValue("KKId", (unsigned long long)(il_load_relaxed(&mutex->fence) - cell->fence_base),
+    const il_mutex *mutex = mutex_of(self, ref);
+    uint64_t base = il_ref_cell(self->space->segment, ref)->fence_base;
+    return Py_BuildValue("KKId", (unsigned long long)(il_load_relaxed(&mutex->fence) - base),
                          (unsigned long long)il_load_relaxed(&mutex->contended),
                          (unsigned int)il_load_relaxed(&mutex->recoveries),
                          (double)il_load_relaxed(&mutex->waited_ns) / 1e9);
 }
 
-/* Gives a Python subclass method descriptors of its own. CPython's specialised calls (PEP 659) want the object's type to be
- * the very type that the descriptor belongs to: inherited ones make acquire() and release() half as slow again. A method
- * that the subclass, or a class between, defines in Python is left alone. */
-static int own_methods_of(PyTypeObject *class, PyTypeObject *base)
+/* What the class would find under a name if it inherited in C3 order and native methods counted by what they do, not by
+ * where a copy of them lies: the first entry of its MRO that is not a descriptor of this very method, if one comes before the
+ * native type; else NULL. A borrowed reference. */
+static PyObject *override_of(PyTypeObject *class, PyTypeObject *native, PyObject *name, PyMethodDef *method)
 {
-    PyObject *dict = PyObject_GetAttrString((PyObject *)base, "__dict__");
-    PyObject *items = dict != NULL ? PyMapping_Items(dict) : NULL;
+    for (Py_ssize_t i = 1; i < PyTuple_GET_SIZE(class->tp_mro); i++) {
+        PyTypeObject *base = (PyTypeObject *)PyTuple_GET_ITEM(class->tp_mro, i);
+        if (base == native)
+            break;
+        PyObject *dict = PyObject_GetAttrString((PyObject *)base, "__dict__");
+        PyObject *found = dict != NULL ? PyObject_GetItem(dict, name) : NULL;
+        Py_XDECREF(dict);
+        if (found == NULL) {
+            PyErr_Clear();
+            continue;
+        }
+        Py_DECREF(found); /* its class keeps it */
+        if (!Py_IS_TYPE(found, &PyMethodDescr_Type) || ((PyMethodDescrObject *)found)->d_method != method)
+            return found;
+    }
+    return NULL;
+}
+
+/* Gives a Python subclass method descriptors of its own. CPython's specialised calls (PEP 659) want the object's type to be
+ * the very type that the descriptor belongs to: inherited ones make acquire() and release() half as slow again. What the
+ * subclass, or a class before the native one in its MRO, defines in Python takes precedence as ever. */
+static int own_methods_of(PyTypeObject *class, PyTypeObject *native)
+{
+    PyObject *dict = PyObject_GetAttrString((PyObject *)native, "__dict__");
+    PyObject *mine = PyObject_GetAttrString((PyObject *)class, "__dict__");
+    PyObject *items = dict != NULL && mine != NULL ? PyMapping_Items(dict) : NULL;
     int failed = items == NULL;
     for (Py_ssize_t i = 0; !failed && i < PyList_GET_SIZE(items); i++) {
-        PyObject *name = PyTuple_GET_ITEM(PyList_GET_ITEM(items, i), 0), *theirs = PyTuple_GET_ITEM(PyList_GET_ITEM(items, i), 1);
-        if (!Py_IS_TYPE(theirs, &PyMethodDescr_Type))
+        PyObject *item = PyList_GET_ITEM(items, i);
+        PyObject *name = PyTuple_GET_ITEM(item, 0), *theirs = PyTuple_GET_ITEM(item, 1);
+        if (!Py_IS_TYPE(theirs, &PyMethodDescr_Type) || PyMapping_HasKey(mine, name))
             continue;
-        PyObject *ours = PyObject_GetAttr((PyObject *)class, name), *own = NULL;
-        if (ours == theirs) {
-            own = PyDescr_NewMethod(class, ((PyMethodDescrObject *)theirs)->d_method);
-            failed = own == NULL || PyObject_SetAttr((PyObject *)class, name, own) < 0;
-        }
-        failed = failed || ours == NULL;
+        PyMethodDef *method = ((PyMethodDescrObject *)theirs)->d_method;
+        PyObject *own = Py_XNewRef(override_of(class, native, name, method));
+        if (own == NULL)
+            own = PyDescr_NewMethod(class, method);
+        failed = own == NULL || PyObject_SetAttr((PyObject *)class, name, own) < 0;
         Py_XDECREF(own);
-        Py_XDECREF(ours);
     }
     Py_XDECREF(items);
+    Py_XDECREF(mine);
     Py_XDECREF(dict);
     return failed ? -1 : 0;
 }
 
-static PyObject *handle_init_subclass(PyObject *class, PyObject *Py_UNUSED(ignored))
+static PyObject *handle_init_subclass(PyObject *class, PyObject *args, PyObject *kwargs)
 {
     PyTypeObject *handle_type = state_of((PyTypeObject *)class)->handle_type;
     PyObject *bases = ((PyTypeObject *)class)->tp_mro;
     for (Py_ssize_t i = 1; i < PyTuple_GET_SIZE(bases); i++) {
         PyTypeObject *base = (PyTypeObject *)PyTuple_GET_ITEM(bases, i);
-        if (PyType_IsSubtype(base, handle_type) && own_methods_of((PyTypeObject *)class, base) < 0)
+        bool is_native = PyType_IsSubtype(base, handle_type) && (base->tp_flags & Py_TPFLAGS_IMMUTABLETYPE);
+        if (is_native && own_methods_of((PyTypeObject *)class, base) < 0)
             return NULL;
     }
-    Py_RETURN_NONE;
+    /* The next one in line. */
+    PyObject *next = PyObject_CallFunctionObjArgs((PyObject *)&PySuper_Type, handle_type, class, NULL);
+    PyObject *theirs = next != NULL ? PyObject_GetAttrString(next, "__init_subclass__") : NULL;
+    PyObject *done = theirs != NULL ? PyObject_Call(theirs, args, kwargs) : NULL;
+    Py_XDECREF(theirs);
+    Py_XDECREF(next);
+    return done;
 }
 
 static PyMethodDef handle_methods[] = {
-    {"__init_subclass__", handle_init_subclass, METH_NOARGS | METH_CLASS, NULL},
+    {"__init_subclass__", (PyCFunction)(void (*)(void))handle_init_subclass, METH_VARARGS | METH_KEYWORDS | METH_CLASS, NULL},
     {"locked", handle_locked, METH_NOARGS,
      PyDoc_STR("locked($self, /)\n--\n\nWhether somebody alive holds it, this process included.")},
     {"_counts", handle_counts, METH_NOARGS, NULL},

@@ -6,35 +6,46 @@ static PyObject *lock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return handle_new(type, args, kwargs, IL_KIND_LOCK);
 }
 
+int lock_take(Handle *self, uint64_t deadline)
+{
+    il_ref ref = il_load_relaxed(&self->ref);
+    return take_fast(self, ref, this_token()) ? 1 : take(self, il_mutex_lock, deadline, &ref);
+}
+
 static PyObject *lock_acquire(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     Handle *self = (Handle *)object;
     uint64_t deadline = IL_FOREVER;
     if ((nargs != 0 || kwnames != NULL) && parse_acquire(args, nargs, kwnames, &deadline) < 0)
         return NULL;
-    if (take_fast(self, this_token()))
-        Py_RETURN_TRUE;
-    int taken = take(self, il_mutex_lock, deadline);
+    int taken = lock_take(self, deadline);
     return taken < 0 ? NULL : PyBool_FromLong(taken);
 }
 
 static PyObject *lock_enter(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
-    Handle *self = (Handle *)object;
-    if (take_fast(self, this_token()) || take(self, il_mutex_lock, IL_FOREVER) > 0)
-        Py_RETURN_TRUE;
-    return NULL;
+    if (lock_take((Handle *)object, IL_FOREVER) < 0)
+        return NULL;
+    Py_RETURN_TRUE;
 }
 
-static PyObject *lock_release(PyObject *object, PyObject *Py_UNUSED(ignored))
+PyObject *lock_release(PyObject *object, PyObject *Py_UNUSED(unused))
 {
     Handle *self = (Handle *)object;
     il_ref ref = il_load_relaxed(&self->ref);
     il_mutex *mutex = mutex_of(self, ref);
     if (il_mutex_unlock_fast(mutex, il_ref_key(ref), il_load_relaxed(self->space->self)))
         Py_RETURN_NONE;
-    return released(self, il_mutex_unlock(self->space->segment, mutex, il_ref_key(ref),
-                                          self->foreign_release ? IL_UNLOCK_FOREIGN : 0));
+    int failed, code = IL_STALE;
+    while (code == IL_STALE) {
+        ref = present_ref(self, &failed);
+        if (failed)
+            return NULL;
+        code = ref == 0 ? IL_NOT_HELD
+                        : il_mutex_unlock(self->space->segment, mutex_of(self, ref), il_ref_key(ref),
+                                          self->foreign_release ? IL_UNLOCK_FOREIGN : 0);
+    }
+    return released(self, code);
 }
 
 static PyObject *lock_exit(PyObject *object, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs))

@@ -57,15 +57,16 @@ static void start_process(void)
     pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }
 
-/* set_hooks(exception_of, owner_of, find_space): what the package lends to the extension. */
+/* set_hooks(exception_of, owner_of, timeout_of, find_space): what the package lends to the extension. */
 static PyObject *set_hooks(PyObject *module, PyObject *args)
 {
     ModuleState *state = PyModule_GetState(module);
-    PyObject *exception_of, *owner_of, *find_space;
-    if (!PyArg_ParseTuple(args, "OOO", &exception_of, &owner_of, &find_space))
+    PyObject *exception_of, *owner_of, *timeout_of, *find_space;
+    if (!PyArg_ParseTuple(args, "OOOO", &exception_of, &owner_of, &timeout_of, &find_space))
         return NULL;
     Py_XSETREF(state->exception_of, Py_NewRef(exception_of));
     Py_XSETREF(state->owner_of, Py_NewRef(owner_of));
+    Py_XSETREF(state->timeout_of, Py_NewRef(timeout_of));
     Py_XSETREF(state->find_space, Py_NewRef(find_space));
     Py_RETURN_NONE;
 }
@@ -97,6 +98,7 @@ static int module_exec(PyObject *module)
                  add_type(module, &handle_spec, NULL, &state->handle_type) < 0 ||
                  add_type(module, &lock_spec, state->handle_type, NULL) < 0 ||
                  add_type(module, &rlock_spec, state->handle_type, NULL) < 0 ||
+                 add_type(module, &hold_spec, NULL, NULL) < 0 ||
                  PyModule_AddIntConstant(module, "LAYOUT_VERSION", IL_LAYOUT_VERSION) < 0 ||
                  PyModule_AddIntConstant(module, "SLOTS_LIMIT", IL_SLOTS_LIMIT) < 0;
     return failed ? -1 : 0;
@@ -109,8 +111,9 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->handle_type);
     Py_VISIT(state->exception_of);
     Py_VISIT(state->owner_of);
+    Py_VISIT(state->timeout_of);
     Py_VISIT(state->find_space);
-    Py_VISIT(state->default_space);
+    Py_VISIT((PyObject *)state->default_space);
     return 0;
 }
 
@@ -121,8 +124,9 @@ static int module_clear(PyObject *module)
     Py_CLEAR(state->handle_type);
     Py_CLEAR(state->exception_of);
     Py_CLEAR(state->owner_of);
+    Py_CLEAR(state->timeout_of);
     Py_CLEAR(state->find_space);
-    Py_CLEAR(state->default_space);
+    Py_XDECREF(atomic_exchange(&state->default_space, NULL));
     return 0;
 }
 

@@ -6,12 +6,25 @@ static PyObject *rlock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return handle_new(type, args, kwargs, IL_KIND_RLOCK);
 }
 
-static bool rlock_take_fast(Handle *self, uint64_t token)
+/* `taken` is where it was taken, which the handle's reference need not be any more unless it is held. */
+static int take_at(Handle *self, uint64_t deadline, il_ref *taken)
 {
-    if (!take_fast(self, token))
-        return false;
-    il_store_relaxed(&mutex_of(self, il_load_relaxed(&self->ref))->depth, 1);
-    return true;
+    *taken = il_load_relaxed(&self->ref);
+    il_mutex *mutex = mutex_of(self, *taken);
+    if (take_fast(self, *taken, this_token())) {
+        il_store_relaxed(&mutex->depth, 1);
+        return 1;
+    }
+    /* Re-entry never waits, so it is not worth letting go of the GIL. */
+    if (il_rlock_mine(self->space->segment, mutex, il_ref_key(*taken), this_token()))
+        deadline = IL_NOW;
+    return take(self, il_rlock_lock, deadline, taken);
+}
+
+int rlock_take(Handle *self, uint64_t deadline)
+{
+    il_ref taken;
+    return take_at(self, deadline, &taken);
 }
 
 static PyObject *rlock_acquire(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -20,13 +33,7 @@ static PyObject *rlock_acquire(PyObject *object, PyObject *const *args, Py_ssize
     uint64_t deadline = IL_FOREVER;
     if ((nargs != 0 || kwnames != NULL) && parse_acquire(args, nargs, kwnames, &deadline) < 0)
         return NULL;
-    if (rlock_take_fast(self, this_token()))
-        Py_RETURN_TRUE;
-    il_ref ref = il_load_relaxed(&self->ref);
-    /* Re-entry never waits, so it is not worth letting go of the GIL. */
-    if (il_rlock_mine(self->space->segment, mutex_of(self, ref), il_ref_key(ref), this_token()))
-        deadline = IL_NOW;
-    int taken = take(self, il_rlock_lock, deadline);
+    int taken = rlock_take(self, deadline);
     return taken < 0 ? NULL : PyBool_FromLong(taken);
 }
 
@@ -35,11 +42,19 @@ static PyObject *rlock_enter(PyObject *object, PyObject *Py_UNUSED(ignored))
     return rlock_acquire(object, NULL, 0, NULL);
 }
 
-static PyObject *rlock_release(PyObject *object, PyObject *Py_UNUSED(ignored))
+PyObject *rlock_release(PyObject *object, PyObject *Py_UNUSED(unused))
 {
     Handle *self = (Handle *)object;
     il_ref ref = il_load_relaxed(&self->ref);
-    return released(self, il_rlock_unlock(self->space->segment, mutex_of(self, ref), il_ref_key(ref), this_token(), 0));
+    int failed, code = il_rlock_unlock(self->space->segment, mutex_of(self, ref), il_ref_key(ref), this_token(), 0);
+    while (code == IL_STALE) {
+        ref = present_ref(self, &failed);
+        if (failed)
+            return NULL;
+        code = ref == 0 ? IL_NOT_HELD
+                        : il_rlock_unlock(self->space->segment, mutex_of(self, ref), il_ref_key(ref), this_token(), 0);
+    }
+    return released(self, code);
 }
 
 static PyObject *rlock_exit(PyObject *object, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs))
@@ -47,37 +62,47 @@ static PyObject *rlock_exit(PyObject *object, PyObject *const *Py_UNUSED(args), 
     return rlock_release(object, NULL);
 }
 
-static uint32_t own_depth(Handle *self)
+/* How often this thread has it; -1 with an exception. `ref` is where. */
+static int64_t own_depth(Handle *self, il_ref *ref)
 {
-    il_ref ref = il_load_relaxed(&self->ref);
-    il_mutex *mutex = mutex_of(self, ref);
-    return il_rlock_mine(self->space->segment, mutex, il_ref_key(ref), this_token()) ? il_load_relaxed(&mutex->depth) : 0;
+    int failed;
+    *ref = present_ref(self, &failed);
+    if (*ref == 0)
+        return failed;
+    il_mutex *mutex = mutex_of(self, *ref);
+    return il_rlock_mine(self->space->segment, mutex, il_ref_key(*ref), this_token()) ? il_load_relaxed(&mutex->depth) : 0;
 }
 
 /* What threading.Condition asks of a re-entrant lock. */
 
 static PyObject *rlock_is_owned(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
-    return PyBool_FromLong(own_depth((Handle *)object) != 0);
+    il_ref ref;
+    int64_t depth = own_depth((Handle *)object, &ref);
+    return depth < 0 ? NULL : PyBool_FromLong(depth != 0);
 }
 
 static PyObject *rlock_recursion_count(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
-    return PyLong_FromUnsignedLong(own_depth((Handle *)object));
+    il_ref ref;
+    int64_t depth = own_depth((Handle *)object, &ref);
+    return depth < 0 ? NULL : PyLong_FromLongLong(depth);
 }
 
 static PyObject *rlock_release_save(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     Handle *self = (Handle *)object;
-    uint32_t depth = own_depth(self);
-    il_ref ref = il_load_relaxed(&self->ref);
+    il_ref ref;
+    int64_t depth = own_depth(self, &ref);
+    if (depth < 0)
+        return NULL;
     if (depth != 0)
         il_store_relaxed(&mutex_of(self, ref)->depth, 1);
     PyObject *done = rlock_release(object, NULL);
     if (done == NULL)
         return NULL;
     Py_DECREF(done);
-    return PyLong_FromUnsignedLong(depth);
+    return PyLong_FromLongLong(depth);
 }
 
 static PyObject *rlock_acquire_restore(PyObject *object, PyObject *saved)
@@ -90,11 +115,10 @@ static PyObject *rlock_acquire_restore(PyObject *object, PyObject *saved)
         PyErr_SetString(PyExc_ValueError, "not a state that _release_save() returned");
         return NULL;
     }
-    PyObject *done = rlock_acquire(object, NULL, 0, NULL);
-    if (done == NULL)
+    il_ref taken;
+    if (take_at(self, IL_FOREVER, &taken) < 0)
         return NULL;
-    il_store_relaxed(&mutex_of(self, il_load_relaxed(&self->ref))->depth, (uint32_t)depth);
-    Py_DECREF(done);
+    il_store_relaxed(&mutex_of(self, taken)->depth, (uint32_t)depth);
     Py_RETURN_NONE;
 }
 

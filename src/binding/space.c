@@ -87,6 +87,11 @@ static int space_init(PyObject *object, PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O&|IpK", keywords, PyUnicode_FSConverter, &path, &slots, &must_exist,
                                      &id))
         return -1;
+    if (self->segment != NULL) {
+        Py_DECREF(path);
+        PyErr_SetString(PyExc_RuntimeError, "a Space is opened once: make another");
+        return -1;
+    }
     il_options options = {.slots = slots, .must_exist = must_exist != 0, .id = id};
     il_error error;
     il_space *segment = NULL;
@@ -99,8 +104,6 @@ static int space_init(PyObject *object, PyObject *args, PyObject *kwargs)
         raise_code(state_of(Py_TYPE(self)), code, NULL, NULL, &error, 0);
         return -1;
     }
-    if (self->segment != NULL)
-        leave_segment(self->segment);
     self->segment = segment;
     self->self = segment->self;
     self->cells = segment->cells;

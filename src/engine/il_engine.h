@@ -46,6 +46,7 @@ typedef struct il_space {
     il_cell *cells;
     dev_t device;
     ino_t inode;
+    uint64_t id; /* the header's, which a truncated and regrown file has lost */
     char *path;
     /* The process slot, in a page that reads 0 in a forked child: 0 means "not attached yet". */
     il_u32 *self;
@@ -141,6 +142,9 @@ typedef struct il_wait {
 int il_table_resolve(il_space *space, const char *name, size_t length, uint8_t kind, uint64_t parameter, il_wait *wait,
                      il_ref *ref, uint8_t *found_kind);
 
+/* Finds `name` of this kind, and makes nothing. IL_ABSENT. */
+int il_table_find(il_space *space, const char *name, size_t length, uint8_t kind, il_wait *wait, il_ref *ref);
+
 /* Forgets a name that nobody holds or waits for. IL_ABSENT, IL_BUSY. */
 int il_table_unlink(il_space *space, const char *name, size_t length, il_wait *wait);
 
@@ -191,7 +195,7 @@ enum {
     IL_UNLOCK_FOREIGN = 1,     /* whoever owns it */
     IL_UNLOCK_KEEP_ORPHAN = 2, /* it stays marked as left by a dead owner */
 };
-/* Frees the mutex. IL_OK, IL_NOT_HELD, IL_NOT_OWNER. */
+/* Frees the mutex. IL_OK, IL_NOT_HELD, IL_NOT_OWNER; IL_STALE: look the name up again. */
 int il_mutex_unlock(il_space *space, il_mutex *mutex, uint64_t key, unsigned flags);
 
 /* Whether somebody alive holds it: 1 or 0, or a code. */
@@ -209,9 +213,10 @@ int il_rlock_unlock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t hol
 static inline bool il_rlock_mine(const il_space *space, il_mutex *mutex, uint64_t key, uint64_t holder)
 {
     uint32_t slot = il_self(space);
-    uint64_t word = il_load_relaxed(&mutex->word);
-    /* Relaxed: the token is stored by its holder and cleared before every release, so only its own thread can find its
-     * own token under its own slot. */
+    /* Acquire: pairs with the release of whoever gave the cell its name, and cleared `holder` of what was there before. */
+    uint64_t word = il_load_acquire(&mutex->word);
+    /* The token is stored by its holder and cleared before every release, so only its own thread can find its own token
+     * under its own slot. */
     return slot != 0 && (word & (IL_GENERATION | IL_OWNER | IL_FILLING)) == (key | slot) &&
            il_load_relaxed(&mutex->holder) == holder;
 }

@@ -51,6 +51,8 @@ static inline uint32_t owner_of(uint32_t half)
     return half & IL_OWNER;
 }
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the word's first four bytes must be its half");
+
 /* The futex: the half with the flags and the owner, which is the low one on the little-endian machines we run on. */
 static inline il_u32 *futex_of(il_mutex *mutex)
 {
@@ -235,6 +237,8 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
             code = il_space_check(space, false);
             if (code == IL_OK)
                 code = reap_if_dead(space, mutex, owner);
+            if (code == IL_SYSTEM)
+                code = IL_BUSY; /* could not ask, for want of a descriptor perhaps: ask again after the next slice */
             if (code == IL_BUSY && wait->restless)
                 code = IL_INTERRUPTED;
             if (code != IL_OK && code != IL_BUSY)
@@ -253,8 +257,11 @@ int il_mutex_unlock(il_space *space, il_mutex *mutex, uint64_t key, unsigned fla
     uint32_t half = 0;
     for (bool done = false; !done;) {
         half = (uint32_t)word;
-        if ((word & IL_GENERATION) != key || owner_of(half) == 0)
-            return il_load_relaxed(&space->wiped) ? IL_WIPED : IL_NOT_HELD;
+        if ((word & IL_GENERATION) != key || owner_of(half) == 0) {
+            if (il_load_relaxed(&space->wiped))
+                return IL_WIPED;
+            return (word & IL_GENERATION) != key ? IL_STALE : IL_NOT_HELD;
+        }
         if (owner_of(half) != slot) {
             /* A dead owner's lock is nobody's, and only the reaper frees it: so that its successor learns of the death. */
             int code = reap_if_dead(space, mutex, owner_of(half));

@@ -63,6 +63,9 @@ int il_name_file(int fd, const char *path);
 /* Reserves room so that no access in the range can fail. -ENOSPC, -EOPNOTSUPP. */
 int il_reserve(int fd, uint64_t offset, uint64_t length);
 
+/* Whether anybody holds a byte of [first, first + count): 1 or 0, or -errno. */
+int il_any_byte_locked(int fd, uint64_t first, uint64_t count);
+
 /* Whether memory mapped from files of this file system is shared by all who can open them. 1, 0 or -errno. */
 int il_file_system_is_local(int fd);
 

@@ -145,6 +145,15 @@ void il_byte_unlock(int fd, uint64_t k)
     fcntl(fd, F_OFD_SETLK, &lock);
 }
 
+int il_any_byte_locked(int fd, uint64_t first, uint64_t count)
+{
+    struct flock lock = byte(first);
+    lock.l_len = (off_t)count;
+    if (fcntl(fd, F_OFD_GETLK, &lock) != 0)
+        return -errno;
+    return lock.l_type != F_UNLCK;
+}
+
 int il_byte_locked(int fd, uint64_t k)
 {
     struct flock lock = byte(k);

@@ -24,6 +24,8 @@ int il_rlock_unlock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t hol
     if (!il_rlock_mine(space, mutex, key, holder)) {
         if (il_load_relaxed(&space->wiped))
             return IL_WIPED;
+        if ((il_load_relaxed(&mutex->word) & IL_GENERATION) != key)
+            return IL_STALE;
         int held = il_mutex_locked(space, mutex, key);
         return held > 0 ? IL_NOT_OWNER : held == 0 ? IL_NOT_HELD : held;
     }

@@ -5,7 +5,8 @@
  * nothing.
  *
  * A file of an earlier boot (INTERLOCK_DIR may be on a disk) names no living process and its clock stamps mean nothing. It
- * is removed under a kernel lock on its byte 0, by whoever still finds it at the path while holding that lock. */
+ * is removed under a kernel lock on its byte 0, by whoever still finds it at the path while holding that lock, and finds no
+ * other byte of it locked: a container may be shown another boot id than its host, and then the file is in use. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -19,7 +20,7 @@
 #include "il_engine.h"
 #include "il_platform.h"
 
-enum { CHECK_EVERY_NS = 50000000, OPEN_ATTEMPTS = 1000 };
+enum { CHECK_EVERY_NS = 50000000, OPEN_ATTEMPTS = 1000, STALE_NAP_NS = 1000000 };
 
 void il_process_init(il_process *process)
 {
@@ -175,13 +176,22 @@ static int judge(const il_header *header, uint64_t size, il_error *error)
     return IL_OK;
 }
 
+/* Whether a process slot is held: 1 or 0, or -errno. */
+static int in_use(int fd, const il_header *header)
+{
+    return il_any_byte_locked(fd, 1, header->slot_count - 1);
+}
+
 /* Removes the file of an earlier boot, unless another process already has. Held: nothing. */
-static int remove_stale(il_process *process, const char *path, int fd, const struct stat *stale, il_error *error)
+static int remove_stale(il_process *process, const char *path, int fd, const il_header *header, const struct stat *stale,
+                        il_error *error)
 {
     struct stat now;
     int code = IL_OK;
     pthread_mutex_lock(&process->fork_mutex);
     int failed = il_byte_lock(fd, 0);
+    if (failed == 0 && in_use(fd, header) != 0)
+        failed = -EAGAIN;
     if (failed == 0 && stat(path, &now) == 0 && now.st_dev == stale->st_dev && now.st_ino == stale->st_ino &&
         unlink(path) != 0)
         code = fail(error, IL_SYSTEM, errno);
@@ -211,11 +221,17 @@ static int open_existing(il_process *process, const char *path, il_header *heade
         code = fail(error, IL_UNSAFE, 0);
     else if (pread(fd, header, sizeof *header, 0) != (ssize_t)sizeof *header)
         code = fail(error, IL_GARBAGE, 0);
+    else if (fstat(fd, file) != 0) /* again: it may have grown before the header was read */
+        code = fail(error, IL_SYSTEM, errno);
     else
         code = judge(header, (uint64_t)file->st_size, error);
     if (code == IL_OK && memcmp(header->boot_id, boot_id, sizeof boot_id) != 0) {
-        code = remove_stale(process, path, fd, file, error);
-        if (code == IL_OK)
+        int alive = in_use(fd, header);
+        if (alive < 0)
+            code = fail(error, IL_SYSTEM, -alive);
+        else if (!alive)
+            code = remove_stale(process, path, fd, header, file, error);
+        if (code == IL_OK && !alive)
             code = IL_STALE;
     }
     if (code == IL_OK)
@@ -264,6 +280,7 @@ static int map(il_space *space, int fd, const il_header *header, const struct st
     space->mapped = header->end_at;
     space->device = file->st_dev;
     space->inode = file->st_ino;
+    space->id = header->id;
     point_into(space);
     int code = il__truncation_watch(base, space->mapped, &space->wiped);
     return code == IL_OK ? IL_OK : fail(error, code, ENFILE);
@@ -283,6 +300,8 @@ int il_space_open(il_process *process, const char *path, const il_options *optio
         if ((code == IL_NO_SPACE_FILE || code == IL_STALE) && !options->must_exist) {
             if (code == IL_NO_SPACE_FILE)
                 code = make(process, path, options, error);
+            else
+                il_nap(STALE_NAP_NS); /* another is removing it, perhaps */
             if (code == IL_OK || code == IL_STALE)
                 continue;
         }
@@ -301,7 +320,7 @@ int il_space_open(il_process *process, const char *path, const il_options *optio
             *out = space;
         return code;
     }
-    return code;
+    return fail(error, IL_NO_SPACE_FILE, EAGAIN);
 }
 
 int il_space_view(il_process *process, const il_space *space, il_space **out)
@@ -312,6 +331,7 @@ int il_space_view(il_process *process, const il_space *space, il_space **out)
     view->base = space->base;
     view->device = space->device;
     view->inode = space->inode;
+    view->id = space->id;
     point_into(view);
     *out = view;
     return IL_OK;
@@ -343,8 +363,15 @@ int il_space_check(il_space *space, bool now)
         return IL_OK;
     struct stat file;
     il_store_relaxed(&space->checked_ns, time);
-    if (stat(space->path, &file) != 0 || file.st_ino != space->inode || file.st_dev != space->device ||
-        (uint64_t)file.st_size < size_with(space->header, il_load_relaxed(&space->header->levels))) {
+    /* Before the size: another process may grow the file in between. */
+    uint32_t levels = il_load_acquire(&space->header->levels);
+    if (stat(space->path, &file) != 0) {
+        if (errno != ENOENT && errno != ENOTDIR)
+            return IL_OK; /* says nothing about the file */
+        file.st_ino = 0;
+    }
+    if (file.st_ino != space->inode || file.st_dev != space->device ||
+        (uint64_t)file.st_size < size_with(space->header, levels) || space->header->id != space->id) {
         il_store_relaxed(&space->wiped, 1);
         return IL_WIPED;
     }

@@ -125,7 +125,8 @@ static int claim_begin(il_space *space, uint32_t first, uint32_t last, claim *ta
         failed = -EBADF;
     if (failed == 0)
         return IL_OK;
-    close(taken->fd);
+    if (is_mapped_file(space, taken->fd))
+        close(taken->fd);
     il_unpin(taken->pin);
     return failed == -EAGAIN ? IL_BUSY : system_error(space, failed);
 }
@@ -261,6 +262,9 @@ int il_reap(il_space *space, uint32_t k)
     if (code == IL_OK) {
         il__table_sweep(space, k);
         il_store_relaxed(&space->slots[k].pid, 0);
+        /* At once, and not only with the last user of the descriptor, who may be a child on its way to exec. */
+        if (is_mapped_file(space, taken.fd))
+            il_byte_unlock(taken.fd, k);
         claim_end(space, &taken);
         il_unpin(taken.pin);
     }

@@ -178,6 +178,7 @@ int il_table_resolve(il_space *space, const char *name, size_t length, uint8_t k
                      il_ref *ref, uint8_t *found_kind)
 {
     uint64_t hash = il__hash(space->header->hash_key, name, length), key = 0;
+    bool evict = false;
     for (;;) {
         int code = lock_stripe(space, hash, wait);
         if (code != IL_OK)
@@ -197,7 +198,7 @@ int il_table_resolve(il_space *space, const char *name, size_t length, uint8_t k
                 }
             }
         } else {
-            index = find_room(space, hash, levels, levels >= IL_SOFT_LEVELS, &key);
+            index = find_room(space, hash, levels, evict || levels >= IL_SOFT_LEVELS, &key);
             if (index != UINT32_MAX)
                 fill(space, index, key, hash, name, length, kind, parameter);
             else
@@ -221,9 +222,28 @@ int il_table_resolve(il_space *space, const char *name, size_t length, uint8_t k
             return code;
         /* Never while the stripe is held: reserving room may take long. */
         code = il__segment_grow(space, levels);
+        if (code == IL_SPACE_FULL && !evict) {
+            evict = true; /* no room to grow into: then idle names make way earlier than they would */
+            continue;
+        }
         if (code != IL_OK)
             return code;
     }
+}
+
+int il_table_find(il_space *space, const char *name, size_t length, uint8_t kind, il_wait *wait, il_ref *ref)
+{
+    uint64_t hash = il__hash(space->header->hash_key, name, length);
+    int code = lock_stripe(space, hash, wait);
+    if (code != IL_OK)
+        return code;
+    uint32_t index = search(space, hash, name, length, il_load_acquire(&space->header->levels));
+    if (index == UINT32_MAX || il_load_relaxed(&space->cells[index].kind) != kind)
+        code = IL_ABSENT;
+    else
+        *ref = (il_load_relaxed(&space->cells[index].mutex.word) & IL_GENERATION) | index;
+    il_mutex_unlock(space, stripe_of(space, hash), 0, 0);
+    return il_load_relaxed(&space->wiped) ? IL_WIPED : code;
 }
 
 int il_table_unlink(il_space *space, const char *name, size_t length, il_wait *wait)

@@ -29,15 +29,21 @@ static size_t page;
 
 static void on_bus_error(int signal, siginfo_t *info, void *context)
 {
+    /* Sent, and not a fault: then si_addr is no address. faulthandler, when enabled after us, reports a fault, hands back to us
+     * and raises the signal once more; the instruction will fault again, and then it is ours to handle. */
+    bool fault = info->si_code > 0;
+    if (!fault && info->si_code == SI_TKILL && info->si_pid == getpid() && before.sa_handler == SIG_DFL)
+        return;
     uintptr_t address = (uintptr_t)info->si_addr;
-    for (int i = 0; i < WATCHED_MAX; i++) {
+    for (int i = 0; fault && i < WATCHED_MAX; i++) {
         uintptr_t base = atomic_load_explicit(&watched[i].base, memory_order_acquire);
         if (base == 0 || address < base || address >= base + atomic_load_explicit(&watched[i].length, memory_order_relaxed))
             continue;
         int saved = errno;
+        /* First: whoever sees the page of zeros must find the mark. */
+        il_store_relaxed(atomic_load_explicit(&watched[i].wiped, memory_order_relaxed), 1);
         void *at = (void *)(address & ~(uintptr_t)(page - 1));
         if (mmap(at, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == at) {
-            il_store_relaxed(atomic_load_explicit(&watched[i].wiped, memory_order_relaxed), 1);
             errno = saved;
             return;
         }
@@ -47,8 +53,10 @@ static void on_bus_error(int signal, siginfo_t *info, void *context)
     } else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {
         before.sa_handler(signal);
     } else {
-        /* Not ours and nobody's: die of it as if we were not here. */
+        /* Not ours and nobody's: die of it as if we were not here, by the same fault or once more by the same signal. */
         sigaction(signal, &before, NULL);
+        if (!fault)
+            raise(signal);
     }
 }
 

@@ -32,6 +32,10 @@ class Handle:
         raise _refuse()
 
 
+class Hold:
+    """Never comes to be made here."""
+
+
 class Lock(Handle):
     """Cannot be made here."""
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Generic, Self, TypeVar, final
 
 from typing_extensions import disjoint_base
 
 import interlock.space
 from interlock.records import Owner
+
+_H = TypeVar("_H", bound=Handle)
 
 LAYOUT_VERSION: Final[int]
 SLOTS_LIMIT: Final[int]
@@ -15,6 +17,7 @@ SLOTS_LIMIT: Final[int]
 def set_hooks(
     exception_of: Callable[..., Exception],
     owner_of: Callable[..., object],
+    timeout_of: Callable[..., Exception],
     find_space: Callable[[object], object],
     /,
 ) -> None: ...
@@ -48,8 +51,16 @@ class Handle:
     @property
     def fence(self) -> int: ...
     def locked(self) -> bool: ...
-    def __init_subclass__(cls) -> None: ...
+    def __init_subclass__(cls, *args: object, **kwargs: object) -> None: ...
     def _counts(self) -> tuple[int, int, int, float]: ...
+
+@final
+class Hold(Generic[_H]):
+    def __new__(cls, lock: _H, timeout: float | None, blocking: bool, /) -> Self: ...
+    def __enter__(self) -> _H: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
 
 class Lock(Handle):
     def __new__(

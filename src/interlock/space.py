@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DEFAULT_URL = "shm:default"
 
 _opened: dict[str, Space] = {}
+_settled: list[tuple[str, str]] = []
 
 
 class Space(native.Space):
@@ -44,10 +45,8 @@ class Space(native.Space):
     url: str
 
     def __init__(self, url: str | None = None) -> None:
-        if url is None:
-            url = os.environ.get("INTERLOCK_SPACE") or DEFAULT_URL
-        self.url = url
-        super().__init__(_file_of(url), _slots_wanted())
+        self.url, path = _default() if url is None else (url, _file_of(url))
+        super().__init__(path, _slots_wanted())
 
     def Lock(self, name: str | None = None, **options: Any) -> Lock:
         """interlock.Lock in this space."""
@@ -103,12 +102,20 @@ def find(given: object) -> object:
     """The Space for a `space=` argument: None for the default one, or a URL."""
     if given is not None and not isinstance(given, str):
         return given
-    url = given or os.environ.get("INTERLOCK_SPACE") or DEFAULT_URL
-    path = _file_of(url)
+    path = _default()[1] if given is None else _file_of(given)
     space = _opened.get(path)
     if space is None or space.closed:
-        space = _opened[path] = Space(url)
+        space = _opened[path] = Space(given)
     return space
+
+
+def _default() -> tuple[str, str]:
+    """URL and file of the default space, settled at its first use: a change of the environment later on must not make two
+    locks of one name."""
+    if not _settled:
+        url = os.environ.get("INTERLOCK_SPACE") or DEFAULT_URL
+        _settled.append((url, _file_of(url)))
+    return _settled[0]
 
 
 def reopen(cls: type[Any], space: tuple[str, str, int], name: str, on_recover: object, foreign_release: bool) -> Any:
@@ -155,6 +162,11 @@ def _file_of(url: object) -> str:
 def directory() -> str:
     """The directory where shared-memory spaces live."""
     given = os.environ.get("INTERLOCK_DIR")
+    if given and not os.path.isabs(given):
+        raise SpaceUnavailable(
+            f"INTERLOCK_DIR must be an absolute path, not {given!r}: programs started elsewhere would not find it",
+            path=given,
+        )
     if given:
         _check_directory(given)
         return os.path.realpath(given)
@@ -201,8 +213,9 @@ def _owner_of(*figures: Any) -> object:
 
 def _install() -> None:
     from interlock.errors import from_engine
+    from interlock.locklike import timeout_of
 
-    native.set_hooks(from_engine, _owner_of, find)
+    native.set_hooks(from_engine, _owner_of, timeout_of, find)
 
 
 _install()

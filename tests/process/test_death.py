@@ -170,6 +170,24 @@ def test_on_recover_that_raises_leaves_the_mark(kind, space):
         assert lock.acquire()
 
 
+def test_on_recover_that_takes_it_again_and_raises_leaves_it_free(kind, space):
+    if kind is interlock.Lock:  # it would wait for itself
+        return
+    with Program(HOLDER, "x", kind.__name__) as holder:
+        assert holder.line() == "held"
+        holder.kill()
+
+    def fail(owner):
+        lock.acquire()
+        raise ArithmeticError
+
+    lock = kind("x", space=space, on_recover=fail)
+    with pytest.raises(ArithmeticError):
+        lock.acquire()
+    assert not lock.locked()
+    assert not lock._is_owned()
+
+
 def test_successor_that_dies_repairing_leaves_the_mark(kind, space):
     code = f"""
         import interlock, os

@@ -87,6 +87,36 @@ def test_signals_do_not_prolong_a_timeout(kind, space):
         assert float(program.line()) >= 0.5
 
 
+@pytest.mark.parametrize("entry", ["lock", "lock.hold(timeout=1)", "lock.hold()"])
+def test_a_signal_never_comes_between_the_lock_and_its_with(kind, space, entry):
+    """A handler that raises, at any moment of `with`: the lock is free afterwards, always."""
+    code = f"""
+        import interlock, signal, time
+        lock = interlock.{kind.__name__}("x")
+
+        def on_signal(*_):
+            raise KeyboardInterrupt
+
+        interrupted = leaked = 0
+        signal.signal(signal.SIGALRM, on_signal)
+        stop = time.monotonic() + 1
+        while time.monotonic() < stop:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.00005)
+                while True:
+                    with {entry}:
+                        pass
+            except KeyboardInterrupt:
+                interrupted += 1
+            if lock.locked():
+                leaked += 1
+                lock.release()
+        print(interrupted > 100, leaked, flush=True)
+    """
+    with Program(code) as program:
+        assert program.line() == "True 0"
+
+
 def test_ctrl_c_storm_loses_and_leaks_nothing(kind, space):
     """Ctrl-C at any moment of a loop of waits: each round either holds the lock or does not, and the end is clean."""
     code = f"""

@@ -6,6 +6,7 @@ import errno
 import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -38,6 +39,11 @@ def test_directory_missing(directory, monkeypatch):
     assert type(error) is interlock.SpaceUnavailable
     assert error.errno == errno.ENOENT
     assert "INTERLOCK_DIR" in str(error)
+
+
+def test_directory_relative(directory, monkeypatch):
+    monkeypatch.setenv("INTERLOCK_DIR", "spaces")
+    assert "absolute" in str(refusal())
 
 
 def test_directory_is_a_file(directory, monkeypatch):
@@ -135,6 +141,17 @@ def test_file_of_an_earlier_boot_is_replaced(directory):
     assert path.read_bytes()[80:96] != bytes(16)
 
 
+def test_another_boot_id_does_not_matter_while_a_process_lives(space):
+    """A container may be shown another boot id than its host: a space in use is not a leftover."""
+    with Program(HOLDER, "x") as holder:
+        assert holder.line() == "held"
+        with open(space.path, "r+b") as file:
+            file.seek(80)
+            file.write(bytes(16))
+        with Program("import interlock; print(interlock.Lock('x').acquire(blocking=False), flush=True)") as other:
+            assert other.line() == "False"
+
+
 def test_symbolic_link_in_its_place(directory):
     interlock.Space("shm:made")
     os.symlink(directory / f"interlock-{os.geteuid()}-made.ilk", directory / f"interlock-{os.geteuid()}-default.ilk")
@@ -186,6 +203,16 @@ def test_no_room_to_grow(tiny, monkeypatch):
     for lock in held:
         assert lock.locked()
         lock.release()
+
+
+def test_no_room_to_grow_matters_to_held_names_only(tiny, monkeypatch):
+    monkeypatch.setenv("INTERLOCK_DIR", str(tiny))
+    monkeypatch.setenv("INTERLOCK_SLOTS", "100")
+    space = interlock.Space("shm:default")
+    for number in range(20_000):
+        with space.Lock(f"name-{number}"):
+            pass
+    assert os.stat(space.path).st_blocks * 512 < 3_000_000
 
 
 def test_out_of_slots(directory, monkeypatch):
@@ -280,6 +307,44 @@ def test_taken_away_while_in_use(space, directory, how):
             pass
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_truncated_under_a_program_with_faulthandler(space, when):
+    enable = "import faulthandler; faulthandler.enable()"
+    code = f"""
+        {enable if when == "before" else ""}
+        import interlock, sys
+        lock = interlock.Lock("x")
+        {enable if when == "after" else ""}
+        print("ready", flush=True)
+        sys.stdin.readline()
+        try:
+            lock.acquire()
+        except interlock.SpaceUnavailable:
+            print("told", flush=True)
+    """
+    with Program(code) as program:
+        assert program.line() == "ready"
+        os.truncate(space.path, 0)
+        program.say()
+        assert program.line() == "told"
+
+
+def test_other_bus_errors_still_kill(directory):
+    code = """
+import mmap, os, signal, sys, tempfile, interlock
+interlock.Lock("x")
+if sys.argv[1] == "sent": os.kill(os.getpid(), signal.SIGBUS)
+with tempfile.TemporaryFile() as file:
+    file.truncate(4096)
+    memory = mmap.mmap(file.fileno(), 4096)
+    file.truncate(0)
+    memory[0]
+"""
+    for how in ("sent", "fault"):
+        done = subprocess.run([sys.executable, "-c", code, how], capture_output=True, timeout=60, check=False)
+        assert done.returncode == -signal.SIGBUS
+
+
 def test_new_file_is_refused_while_the_deleted_one_is_in_use(space, directory):
     with Program(HOLDER, "x") as holder:
         assert holder.line() == "held"
@@ -329,6 +394,45 @@ def test_closed_space(directory):
         assert type(refusal(function)) is interlock.SpaceUnavailable
     with interlock.Space("shm:default").Lock("x") as again:
         assert again
+
+
+def test_closed_default_space_is_opened_anew(directory):
+    code = """
+import interlock
+with interlock.Lock("x").space: pass
+with interlock.Lock("x") as held: print(held)
+"""
+    assert subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60) == "True\n"
+
+
+def test_default_space_stays_what_it_was(directory):
+    code = """
+import interlock, os
+lock = interlock.Lock("x")
+lock.acquire()
+os.environ["INTERLOCK_SPACE"] = "shm:other"
+print(interlock.Space().Lock("x").acquire(blocking=False), interlock.Lock("x").acquire(blocking=False))
+"""
+    assert subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60) == "False False\n"
+
+
+def test_a_space_is_opened_once(space):
+    with pytest.raises(RuntimeError, match="opened once"):
+        space.__init__("shm:other")
+    with space.Lock("x"):
+        pass
+
+
+def test_a_space_never_opened(directory):
+    class Forgetful(interlock.Space):
+        def __init__(self):
+            pass
+
+    for never in (interlock.Space.__new__(interlock.Space), Forgetful()):
+        with pytest.raises(ValueError, match="never opened"):
+            interlock.Lock("x", space=never)
+        assert type(refusal(never.objects)) is interlock.SpaceUnavailable
+        assert never.closed
 
 
 def test_nothing_is_left_behind(space, directory):

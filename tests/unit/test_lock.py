@@ -259,6 +259,66 @@ def test_subclass(kind, space):
             pass
 
 
+def test_overrides_of_several_bases_take_precedence_in_order(kind, space):
+    class Traced(kind):
+        calls = 0
+
+        def acquire(self, *args, **kwargs):
+            Traced.calls += 1
+            return super().acquire(*args, **kwargs)
+
+    class Tagged(kind):
+        pass
+
+    class Both(Tagged, Traced):
+        pass
+
+    lock = Both("x", space=space)
+    lock.acquire()
+    lock.release()
+    assert Traced.calls == 1
+
+
+def test_a_mixin_hears_of_its_subclasses(kind):
+    class Mixin:
+        heard = None
+
+        def __init_subclass__(cls, tag=None, **rest):
+            super().__init_subclass__(**rest)
+            Mixin.heard = (cls.__name__, tag)
+
+    class Mixed(kind, Mixin, tag=3):
+        pass
+
+    assert Mixin.heard == ("Mixed", 3)
+    with pytest.raises(TypeError):
+
+        class Wrong(kind, tag=3):
+            pass
+
+
+def test_a_handle_whose_cell_was_given_away_knows_its_lock(kind, space):
+    """Names are a cache: an old handle finds its name again, whatever it is asked."""
+    space_was = interlock.Space("shm:crowded")
+    for number in range(50_000):
+        kind(f"early-{number}", space=space_was)
+    old = kind("orders", space=space_was)
+    for number in range(150_000):
+        kind(f"late-{number}", space=space_was)
+    new = kind("orders", space=space_was)
+    assert new.acquire(blocking=False)
+    assert old.locked()
+    assert old.owner.pid == new.owner.pid
+    assert old.fence == new.fence
+    assert old.statistics() == new.statistics()
+    if kind is interlock.RLock:
+        assert old._recursion_count() == 1
+    old.release()
+    assert not new.locked()
+    with pytest.raises(interlock.NotHeld):
+        new.release()
+
+
 def test_bad_constructor_arguments(kind, space):
     with pytest.raises(TypeError, match="callable"):
         kind("x", space=space, on_recover=3)
