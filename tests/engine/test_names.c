@@ -82,7 +82,7 @@ static void unlinking(void)
     CHECK_CODE(unlink_name(space, "x"), IL_ABSENT);
     CHECK(!il_mutex_try_fast(mutex_of(space, ref), il_ref_key(ref), il_self(space), 7));
     CHECK_CODE(try_lock(space, ref), IL_STALE);
-    CHECK_CODE(unlock(space, ref), IL_NOT_HELD);
+    CHECK_CODE(unlock(space, ref), IL_STALE);
     il_ref anew = find(space, "x");
     CHECK(anew != ref);
     CHECK_CODE(try_lock(space, anew), IL_OK);
@@ -279,10 +279,17 @@ static void no_room(void)
         CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
         il_ref kept = find(space, "kept"), ref = 0;
         CHECK_CODE(try_lock(space, kept), IL_OK);
+        /* Idle names make way for others. */
+        for (int i = 0; i < 20000; i++) {
+            snprintf(name, sizeof name, "idle-%d", i);
+            CHECK_CODE(resolve(space, name, IL_KIND_LOCK, &ref), IL_OK);
+        }
         int code = IL_OK;
         for (int i = 0; code == IL_OK; i++) {
-            snprintf(name, sizeof name, "n%d", i);
+            snprintf(name, sizeof name, "held-%d", i);
             code = resolve(space, name, IL_KIND_LOCK, &ref);
+            if (code == IL_OK)
+                CHECK_CODE(try_lock(space, ref), IL_OK);
         }
         CHECK_CODE(code, IL_SPACE_FULL);
         CHECK(space->error.code == IL_SPACE_FULL && space->error.sys_errno == EFBIG && space->error.wanted > 0);
