@@ -1,6 +1,6 @@
 """Compares interlock with other locks, in one run on this machine.
 
-    python3 dev.py bench [--quick] [--only MEASURE ...] [--output DIRECTORY]
+    python3 dev.py bench [--scale S | --quick] [--only MEASURE ...] [--output DIRECTORY]
 
 Prints Markdown tables; writes results.json, results.md and a PNG per measure to the output directory.
 """
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the work: shows that it runs, not how fast")
+    parser.add_argument("--scale", type=float, default=1.0, help="how much of the work: 1 takes about ten minutes")
+    parser.add_argument("--quick", dest="scale", action="store_const", const=0.1, help="shows that it runs, not how fast")
     parser.add_argument("--only", nargs="+", choices=MEASURES, default=list(MEASURES))
     parser.add_argument("--output", type=Path, default=Path("build/bench"))
     given = parser.parse_args()
@@ -44,7 +45,7 @@ def main() -> int:
         floor = Floor(scratch)
         for measure in given.only:
             print(f"\n({measure} …)", file=sys.stderr, flush=True)
-            rows = MEASURES[measure](scratch, floor, 0.1 if given.quick else 1.0)
+            rows = MEASURES[measure](scratch, floor, given.scale)
             results[measure] = rows
             written.append(table(measure, rows))
             print(f"\n{written[-1]}", flush=True)
@@ -53,7 +54,7 @@ def main() -> int:
         shutil.rmtree(scratch)
     written.append(marks.table(results))
     print(f"\n{written[-1]}", flush=True)
-    report = {"machine": where, "quick": given.quick, "results": results}
+    report = {"machine": where, "scale": given.scale, "results": results}
     (given.output / "results.json").write_text(json.dumps(report, indent=2) + "\n")
     (given.output / "results.md").write_text("\n\n".join(written) + "\n")
     return 0

@@ -83,7 +83,7 @@ def contended(scratch: Path, floor: Floor, scale: float) -> Rows:
     """Increments a second of one counter, by 2 to 64 processes at once."""
     samples: dict[str, dict[str, list[float]]] = {}
     seconds = 0.5 * scale
-    for _ in range(3 if scale >= 1 else 1):
+    for _ in range(3 if scale >= 0.5 else 1):
         for count in (2, 4, 8, 16, 64):
             for peer in PEERS:
                 if not peer.processes:
@@ -148,7 +148,7 @@ def _take_turns(lock: Callable[[], Any], seconds: float, results: Any, start: An
 def fairness(scratch: Path, _: Floor, scale: float) -> Rows:
     """Turns of 8 processes that hold the lock for 1 ms each: least by most, and the longest wait in ms."""
     samples: dict[str, dict[str, list[float]]] = {}
-    for _ in range(3 if scale >= 1 else 1):
+    for _ in range(3 if scale >= 0.5 else 1):
         for peer in PEERS:
             if not peer.processes:
                 continue
