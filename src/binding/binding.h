@@ -92,11 +92,15 @@ typedef int (*lock_function)(il_space *, il_mutex *, uint64_t key, uint64_t hold
 int take(Handle *self, lock_function lock, uint64_t deadline, il_ref *taken);
 
 /* Where the handle's name is now, for questions and releases: looked up again if its cell was given away. 0: nowhere, so
- * nobody has it; NULL exception. -1 in `failed`: an exception is set. */
+ * nobody has it, unless `failed` is -1 and an exception is set. */
 il_ref present_ref(Handle *self, int *failed);
 
 /* Turns the result of a release into None or an exception. */
 PyObject *released(Handle *self, int code);
+
+/* --- subclass.c: __init_subclass__ of the base of all handles --- */
+
+PyObject *handle_init_subclass(PyObject *class, PyObject *args, PyObject *kwargs);
 
 /* --- lock.c, rlock.c --- */
 
