@@ -19,6 +19,8 @@ typedef struct il_process {
     pthread_mutex_t fork_mutex;
     /* Set once before the first space is opened: several processors, so a short spin can pay. */
     bool spins;
+    /* When a thread of it last found a lock taken, monotonic. A hint. */
+    _Alignas(64) il_u64 contended_ns;
 } il_process;
 
 void il_process_init(il_process *process);
@@ -130,6 +132,7 @@ typedef struct il_wait {
     uint64_t deadline_ns; /* monotonic; IL_NOW: do not wait; IL_FOREVER */
     uint64_t began_ns;    /* 0: has not had to wait yet */
     uint32_t slices;      /* slices slept to their end */
+    uint32_t paid;        /* how many of them have paid for their successor (il_mutex.c) */
     bool slept;           /* went to sleep */
     bool restless;        /* in: return IL_INTERRUPTED after every slice, for a caller who has other things to look after */
     bool orphan;          /* out: the lock was left by a dead owner */

@@ -16,9 +16,13 @@
  * it takes the lock, delays others by a slice and never for ever. All waiters write the same bits, so they cannot
  * invalidate each other's expected value in turns.
  *
- * A waiter that used up a wake and leaves without the lock (deadline, signal, stale name) passes the wake on. One that was
- * woken and overtaken takes naps without asking for another wake, until it has the lock or wants a hand-off: on a lock that
- * changes hands every few hundred nanoseconds, a wake for each attempt would cost the owners more than the work they do.
+ * A waiter that used up a wake and leaves without the lock (deadline, signal, stale name) passes the wake on.
+ *
+ * On a lock that changes hands every few hundred nanoseconds, a wake for each attempt costs the owners more than the work
+ * they do, and so does a line that travels between processors all the time. So a waiter that sees such a lock takes naps
+ * without asking for a wake, until it has the lock or wants a hand-off. It sees one by being woken and overtaken, by a half
+ * that changed before it was asleep, or by having found a lock taken just before. To nap is no more than to be slow: no
+ * other process can tell.
  *
  * Fairness: barging, for speed. After RESERVE_AFTER_NS a waiter reserves; the next release then is a hand-off to the
  * waiters. This is the idea of Go's sync.Mutex starvation mode and of parking_lot's eventual fairness, made crash-safe by
@@ -27,8 +31,8 @@
  * Slices are SLICE_MIN_NS, then growing to SLICE_MAX_NS, so that a lone waiter finds a dead owner soon. With many
  * sleepers that would keep a processor busy; hence every slice that ends buys its successor from a budget of the whole
  * space, one per WAKE_COST_NS (a virtual-clock rate limiter, ITU-T I.371's GCRA, in one word that a crash cannot leave
- * wrong, since it is a time that passes). A thousand sleepers on one lock still look every millisecond
- * between them. */
+ * wrong, since it is a time that passes). A sleep that a wake ends costs nothing, or a busy lock would leave a debt to
+ * whoever waits next. A thousand sleepers on one lock still look every millisecond between them. */
 #include "il_engine.h"
 
 #include <errno.h>
@@ -40,9 +44,10 @@ enum {
     RESERVED_FOR_NS = 3000000,   /* a reservation nobody used is void after this: about a scheduler tick */
     SLICE_MIN_NS = 5000000,
     SLICE_MAX_NS = 15000000,     /* keeps recovery from a dead owner below 15 ms in the median */
-    WAKE_COST_NS = 750000,       /* slice ends of a space are at least this far apart: 1333 a second, 1 to 2 % of a core */
+    WAKE_COST_NS = 1000000,      /* slice ends of a space are at least this far apart: 1000 a second, about 1 % of a core */
     WAKE_DEBT_NS = 500000000,    /* longest slice that the budget may impose */
-    NAP_NS = 20000,              /* of a waiter that was woken and overtaken */
+    NAP_NS = 20000,              /* of a waiter on a lock that changes hands fast */
+    RUSH_NS = 2000,              /* a process that meets contention twice within this is on such a lock */
     SPIN_ROUNDS = 15,
 };
 
@@ -99,13 +104,16 @@ static void pass_on(il_mutex *mutex, uint64_t key)
 }
 
 /* The end of the next slice. */
-static uint64_t slice_end(il_space *space, const il_wait *wait, uint64_t now)
+static uint64_t slice_end(il_space *space, il_wait *wait, uint64_t now)
 {
     if (wait->slices == 0)
         return now + RESERVE_AFTER_NS;
     uint64_t length = (uint64_t)SLICE_MIN_NS * wait->slices;
     uint64_t end = now + (length < SLICE_MAX_NS ? length : SLICE_MAX_NS);
-    /* Buy the wake-up. Losing the race only makes this wake-up free, so one attempt is enough. */
+    if (wait->paid == wait->slices) /* a wake ended the sleep, not its slice */
+        return end;
+    wait->paid = wait->slices;
+    /* Losing the race only makes this one free, so one attempt is enough. */
     il_u64 *next = &space->header->next_wake_ns;
     uint64_t paid = il_load_relaxed(next);
     uint64_t due = (paid > now ? paid : now) + WAKE_COST_NS;
@@ -146,6 +154,14 @@ static bool spin(const il_space *space, il_mutex *mutex, uint64_t key)
     return false;
 }
 
+/* Whether this process found a lock taken just before as well. */
+static bool rushes(il_process *process, uint64_t now)
+{
+    uint64_t before = il_load_relaxed(&process->contended_ns);
+    il_store_relaxed(&process->contended_ns, now);
+    return now - before < RUSH_NS;
+}
+
 int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holder, il_wait *wait)
 {
     int code = il_self(space) != 0 ? IL_OK : il_attach(space);
@@ -153,6 +169,8 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
         return code;
     uint32_t slot = il_self(space);
     bool used_wake = false; /* the last sleep ended by a wake, which is ours to use or to pass on */
+    bool rushed = false;    /* the lock changes hands faster than a sleeper can be woken */
+    uint64_t napping_ns = 0; /* since when we take naps instead of sleep */
     bool spun = false;
     bool looked = false; /* the last look before leaving: once, since a second owner by then is the lock's ordinary use */
 
@@ -184,15 +202,16 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
                 continue;
             break;
         }
-        if (!spun && owner != 0) {
+        uint64_t now = il_clock_ns();
+        if (wait->began_ns == 0) {
+            wait->began_ns = now;
+            rushed = rushes(space->process, now);
+        }
+        if (!spun && !rushed && owner != 0) {
             spun = true;
             if (spin(space, mutex, key))
                 continue;
         }
-
-        uint64_t now = il_clock_ns();
-        if (wait->began_ns == 0)
-            wait->began_ns = now;
         if (now >= wait->deadline_ns) {
             code = looked ? IL_BUSY : reap_if_dead(space, mutex, owner);
             looked = true;
@@ -202,10 +221,11 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
                 code = IL_TIMEDOUT;
             break;
         }
-        /* Woken, and overtaken: the lock is changing hands too fast for wakes to pay. Ask for none, come back soon. Whoever
-         * else sleeps waits for us, who used up the wake: we shall take the lock with WAITERS set, or set it below. */
-        if (used_wake && owner != 0 && now - wait->began_ns < RESERVE_AFTER_NS) {
-            spun = false;
+        /* Ask for no wake, come back soon. If we used up one, whoever else sleeps waits for us: we shall take the lock with
+         * WAITERS set, or set it below. */
+        if (rushed && owner != 0 && napping_ns == 0)
+            napping_ns = now;
+        if (rushed && owner != 0 && now - napping_ns < RESERVE_AFTER_NS) {
             if (il_nap(NAP_NS) != 0) {
                 code = IL_INTERRUPTED;
                 break;
@@ -226,8 +246,8 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
         wait->slept = true;
         int slept = il_futex_wait(futex_of(mutex), want, end < wait->deadline_ns ? end : wait->deadline_ns);
         used_wake = slept == 0;
-        if (used_wake)
-            spun = false;
+        rushed = used_wake || slept == -EAGAIN;
+        napping_ns = 0;
         if (slept == -EINTR) {
             code = IL_INTERRUPTED;
             break;

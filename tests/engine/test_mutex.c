@@ -137,6 +137,40 @@ static void rlocks(void)
     done(space, path);
 }
 
+/* Sleeps that wakes end leave no debt behind, which would delay the next recovery in the space. */
+static void wakes_are_free(void)
+{
+    char *path;
+    il_space *space = fresh(&path, 8);
+    enum { WAITERS = 4, WAKES = 500 };
+    il_ref ref = find(space, "x");
+    CHECK_CODE(try_lock(space, ref), IL_OK);
+    il_u64 *slices = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(slices != MAP_FAILED);
+    pid_t children[WAITERS];
+    for (int i = 0; i < WAITERS; i++) {
+        children[i] = check_fork();
+        if (children[i] == 0) {
+            il_wait wait = {.deadline_ns = IL_FOREVER};
+            CHECK_CODE(lock_with(space, ref, &wait), IL_OK);
+            il_store_relaxed(slices, il_load_relaxed(slices) + wait.slices);
+            CHECK_CODE(unlock(space, ref), IL_OK);
+            _exit(0);
+        }
+    }
+    for (int woken = 0; woken < WAKES;) {
+        woken += il_futex_wake((il_u32 *)(void *)&mutex_of(space, ref)->word, 1);
+        sched_yield();
+    }
+    uint64_t debt = il_load_relaxed(&space->header->next_wake_ns), now = il_clock_ns();
+    CHECK_CODE(unlock(space, ref), IL_OK);
+    for (int i = 0; i < WAITERS; i++)
+        CHECK_CHILD(children[i]);
+    CHECK(debt <= now + il_load_relaxed(slices) * MS);
+    munmap(slices, 4096);
+    done(space, path);
+}
+
 /* Many processes, a plain counter in shared memory, and some killed while at it. */
 typedef struct {
     volatile uint64_t counter;
@@ -184,6 +218,7 @@ const test mutex_tests[] = {
     {"owners", owners},
     {"reservation", reservation},
     {"rlocks", rlocks},
+    {"wakes_are_free", wakes_are_free},
     {"contention", contention},
     {NULL, NULL},
 };
