@@ -43,11 +43,15 @@ typedef struct {
     PyObject *name;
     PyObject *on_recover; /* NULL: none */
     PyObject *weakrefs;
+    uint64_t parameter; /* the kind's size or bound */
+    uint32_t made_at;   /* how often this process had forked when the handle made up its name; see `rooted` */
     uint8_t kind;
     bool foreign_release;
+    bool rooted; /* anonymous, made here and pickled for nobody: if this process has not forked either, it has no other handle */
 } Handle;
 
-extern PyType_Spec space_spec, handle_spec, lock_spec, rlock_spec, hold_spec;
+extern PyType_Spec space_spec, handle_spec, lock_spec, rlock_spec, hold_spec, semaphore_spec, event_spec, condition_spec,
+    barrier_spec;
 
 /* The state of the module that defined the handle's type. */
 ModuleState *state_of(PyTypeObject *type);
@@ -83,6 +87,25 @@ int parse_acquire(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, ui
 
 PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8_t kind);
 
+/* A handle of a kind; name and space may be NULL or None. NULL with an exception. */
+Handle *handle_make(PyTypeObject *type, PyObject *name, PyObject *space, uint8_t kind, uint64_t parameter);
+
+/* For kinds that keep more than a handle does. */
+int handle_traverse(PyObject *object, visitproc visit, void *arg);
+void handle_dealloc(PyObject *object);
+
+/* How often this process has forked. */
+extern il_u32 forks;
+
+/* What an engine function does with the object that a handle refers to. */
+typedef int (*operation)(il_space *, il_ref, il_wait *, void *argument);
+
+/* Does it, with the GIL released unless `wait` says not to wait; looks the name up again when it has moved, and lets signal
+ * handlers run. Returns IL_OK, IL_BUSY or IL_TIMEDOUT, or another code of the operation that is none of the engine's
+ * failures; PERFORM_FAILED: an exception is set. `where` is what the operation was done on. */
+int perform(Handle *self, operation call, void *argument, il_wait *wait, il_ref *where);
+enum { PERFORM_FAILED = 1 }; /* above all codes of the engine, which are not positive */
+
 /* The deadline of (blocking, timeout), either of which may be NULL. 0, or -1 with an exception. */
 int deadline_from(PyObject *blocking, PyObject *timeout, uint64_t *deadline);
 
@@ -91,12 +114,21 @@ typedef int (*lock_function)(il_space *, il_mutex *, uint64_t key, uint64_t hold
 /* Takes the handle's mutex the long way. 1: taken, and `taken` is where; 0: not in time; -1: an exception is set. */
 int take(Handle *self, lock_function lock, uint64_t deadline, il_ref *taken);
 
+/* The same, for ever, and without letting signal handlers run. */
+int take_deaf(Handle *self, lock_function lock, il_ref *taken);
+
 /* Where the handle's name is now, for questions and releases: looked up again if its cell was given away. 0: nowhere, so
  * nobody has it, unless `failed` is -1 and an exception is set. */
 il_ref present_ref(Handle *self, int *failed);
 
 /* Turns the result of a release into None or an exception. */
 PyObject *released(Handle *self, int code);
+
+/* The deadline of a `timeout` as threading.Event.wait has it: None is for ever, and what is not positive is "now". */
+int lenient_deadline(PyObject *timeout, uint64_t *deadline);
+
+/* A wait of this thread to a deadline. */
+il_wait wait_until(uint64_t deadline);
 
 /* --- subclass.c: __init_subclass__ of the base of all handles --- */
 
@@ -109,6 +141,8 @@ int lock_take(Handle *self, uint64_t deadline);
 int rlock_take(Handle *self, uint64_t deadline);
 PyObject *lock_release(PyObject *object, PyObject *unused);
 PyObject *rlock_release(PyObject *object, PyObject *unused);
+/* How often this thread has it; -1 with an exception. `ref` is where. */
+int64_t rlock_depth(Handle *self, il_ref *ref);
 
 static inline il_mutex *mutex_of(Handle *self, il_ref ref)
 {

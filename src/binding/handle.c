@@ -8,6 +8,7 @@
 
 THREAD_LOCAL uint64_t thread_token;
 static il_u32 tokens;
+il_u32 forks;
 
 ModuleState *state_of(PyTypeObject *type)
 {
@@ -115,11 +116,11 @@ static int resolve(Handle *self, il_ref seen, il_wait *wait)
     int code = IL_BUSY;
     for (int tries = 0; code == IL_BUSY && tries < STRIPE_TRIES; tries++) {
         il_wait now = {.deadline_ns = IL_NOW};
-        code = il_table_resolve(segment, name, (size_t)length, self->kind, 0, &now, &ref, &found);
+        code = il_table_resolve(segment, name, (size_t)length, self->kind, self->parameter, &now, &ref, &found);
     }
     if (code == IL_BUSY && wait->deadline_ns != IL_NOW) {
         Py_BEGIN_ALLOW_THREADS;
-        code = il_table_resolve(segment, name, (size_t)length, self->kind, 0, wait, &ref, &found);
+        code = il_table_resolve(segment, name, (size_t)length, self->kind, self->parameter, wait, &ref, &found);
         Py_END_ALLOW_THREADS;
     }
     if (code == IL_OK)
@@ -140,27 +141,11 @@ static int check_open(Handle *self)
     return -1;
 }
 
-PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8_t kind)
+Handle *handle_make(PyTypeObject *type, PyObject *name, PyObject *space, uint8_t kind, uint64_t parameter)
 {
-    static char *keywords[] = {"name", "space", "on_recover", "foreign_release", NULL};
-    PyObject *name = NULL, *space = NULL, *on_recover = NULL;
-    int foreign_release = 0;
     ModuleState *state = state_of(type);
-    if (state == NULL ||
-        !PyArg_ParseTupleAndKeywords(args, kwargs, "|O$OOp", keywords, &name, &space, &on_recover, &foreign_release))
-        return NULL;
-    if (on_recover == Py_None)
-        on_recover = NULL;
-    if (on_recover != NULL && !PyCallable_Check(on_recover)) {
-        PyErr_Format(PyExc_TypeError, "on_recover must be callable, not %.100s", Py_TYPE(on_recover)->tp_name);
-        return NULL;
-    }
-    if (foreign_release && kind != IL_KIND_LOCK) {
-        PyErr_SetString(PyExc_TypeError, "foreign_release is for Lock: a re-entrant lock is released by its owner alone");
-        return NULL;
-    }
     PyObject *checked;
-    if (check_name(type, name, &checked) < 0)
+    if (state == NULL || check_name(type, name, &checked) < 0)
         return NULL;
     SpaceObject *place = space_for(state, space);
     Handle *self = place != NULL ? (Handle *)type->tp_alloc(type, 0) : NULL;
@@ -171,9 +156,9 @@ PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8
     }
     self->space = place;
     self->name = checked;
-    self->on_recover = Py_XNewRef(on_recover);
     self->kind = kind;
-    self->foreign_release = foreign_release != 0;
+    self->parameter = parameter;
+    self->made_at = il_load_relaxed(&forks);
     il_wait wait = {.deadline_ns = IL_FOREVER, .restless = true};
     int code = check_open(self) < 0 ? -1 : IL_INTERRUPTED;
     while (code == IL_INTERRUPTED) {
@@ -185,10 +170,54 @@ PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8
         Py_DECREF(self);
         return NULL;
     }
+    self->rooted = name == NULL || name == Py_None;
+    return self;
+}
+
+PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8_t kind)
+{
+    static char *keywords[] = {"name", "space", "on_recover", "foreign_release", NULL};
+    PyObject *name = NULL, *space = NULL, *on_recover = NULL;
+    int foreign_release = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$OOp", keywords, &name, &space, &on_recover, &foreign_release))
+        return NULL;
+    if (on_recover == Py_None)
+        on_recover = NULL;
+    if (on_recover != NULL && !PyCallable_Check(on_recover)) {
+        PyErr_Format(PyExc_TypeError, "on_recover must be callable, not %.100s", Py_TYPE(on_recover)->tp_name);
+        return NULL;
+    }
+    if (foreign_release && kind != IL_KIND_LOCK) {
+        PyErr_SetString(PyExc_TypeError, "foreign_release is for Lock: a re-entrant lock is released by its owner alone");
+        return NULL;
+    }
+    Handle *self = handle_make(type, name, space, kind, 0);
+    if (self != NULL) {
+        self->on_recover = Py_XNewRef(on_recover);
+        self->foreign_release = foreign_release != 0;
+    }
     return (PyObject *)self;
 }
 
-static int handle_traverse(PyObject *object, visitproc visit, void *arg)
+/* Forgets an anonymous object with state to keep, which nobody else can have a handle of. If its stripe is taken or it is
+ * waited for, it stays until the space goes. */
+static void forget(Handle *self)
+{
+    Py_ssize_t length;
+    bool lasting = self->kind == IL_KIND_SEMAPHORE || self->kind == IL_KIND_EVENT || self->kind == IL_KIND_BARRIER;
+    if (!lasting || !self->rooted || self->made_at != il_load_relaxed(&forks) || self->space->self != self->space->segment->self)
+        return;
+    const char *name = PyUnicode_AsUTF8AndSize(self->name, &length);
+    int code = name != NULL ? IL_BUSY : IL_ABSENT;
+    for (int tries = 0; code == IL_BUSY && tries < STRIPE_TRIES; tries++) {
+        il_wait now = {.deadline_ns = IL_NOW};
+        code = il_table_unlink(self->space->segment, name, (size_t)length, &now);
+    }
+    if (name == NULL)
+        PyErr_Clear();
+}
+
+int handle_traverse(PyObject *object, visitproc visit, void *arg)
 {
     Handle *self = (Handle *)object;
     Py_VISIT(Py_TYPE(object));
@@ -205,13 +234,14 @@ static int handle_clear(PyObject *object)
     return 0;
 }
 
-static void handle_dealloc(PyObject *object)
+void handle_dealloc(PyObject *object)
 {
     Handle *self = (Handle *)object;
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);
     if (self->weakrefs != NULL)
         PyObject_ClearWeakRefs(object);
+    forget(self);
     Py_CLEAR(self->on_recover);
     Py_CLEAR(self->space);
     Py_CLEAR(self->name);
@@ -249,6 +279,20 @@ static int deadline_of(PyObject *timeout, bool blocking, uint64_t *deadline)
         return 0;
     }
     return -1;
+}
+
+int lenient_deadline(PyObject *timeout, uint64_t *deadline)
+{
+    if (timeout != NULL && timeout != Py_None) {
+        double seconds = PyFloat_AsDouble(timeout);
+        if (seconds == -1.0 && PyErr_Occurred())
+            return -1;
+        if (seconds <= 0) {
+            *deadline = IL_NOW;
+            return 0;
+        }
+    }
+    return deadline_of(timeout, true, deadline);
 }
 
 int deadline_from(PyObject *blocking, PyObject *timeout, uint64_t *deadline)
@@ -325,7 +369,7 @@ static int recover(Handle *self, il_ref ref)
     }
     il_mutex *mutex = mutex_of(self, ref);
     il_store_relaxed(&mutex->depth, 1); /* however often on_recover took it again */
-    if (self->kind == IL_KIND_RLOCK)
+    if (self->kind != IL_KIND_LOCK)
         il_rlock_unlock(self->space->segment, mutex, il_ref_key(ref), il_load_relaxed(&mutex->holder),
                         IL_UNLOCK_KEEP_ORPHAN);
     else
@@ -333,48 +377,87 @@ static int recover(Handle *self, il_ref ref)
     return -1;
 }
 
-int take(Handle *self, lock_function lock, uint64_t deadline, il_ref *taken)
+il_wait wait_until(uint64_t deadline)
 {
     /* Python runs signal handlers in the main thread. A signal that comes just before the engine sleeps interrupts nothing, so
      * that thread comes back after every slice to look. */
-    uint64_t token = this_token();
-    il_wait wait = {.deadline_ns = deadline, .restless = (uint32_t)token == (uint32_t)getpid()};
+    return (il_wait){.deadline_ns = deadline, .restless = (uint32_t)this_token() == (uint32_t)getpid()};
+}
+
+static int perform_with(Handle *self, operation call, void *argument, il_wait *wait, bool deaf, il_ref *where)
+{
     for (;;) {
         il_ref ref = il_load_relaxed(&self->ref);
-        il_mutex *mutex = mutex_of(self, ref);
         int code;
         if (check_open(self) < 0)
-            return -1;
-        if (deadline == IL_NOW) {
-            code = lock(self->space->segment, mutex, il_ref_key(ref), token, &wait);
+            return PERFORM_FAILED;
+        if (wait->deadline_ns == IL_NOW) {
+            code = call(self->space->segment, ref, wait, argument);
         } else {
             Py_BEGIN_ALLOW_THREADS;
-            code = lock(self->space->segment, mutex, il_ref_key(ref), token, &wait);
+            code = call(self->space->segment, ref, wait, argument);
             Py_END_ALLOW_THREADS;
         }
         if (code == IL_STALE) {
-            code = resolve(self, ref, &wait);
+            code = resolve(self, ref, wait);
             if (code == -1)
-                return -1;
+                return PERFORM_FAILED;
             if (code == IL_OK)
                 continue;
         }
+        *where = ref;
         switch (code) {
         case IL_OK:
-            *taken = ref;
-            return wait.orphan && self->on_recover != NULL ? recover(self, ref) : 1;
         case IL_BUSY:
         case IL_TIMEDOUT:
-            return 0;
+        case IL_BROKEN:
+        case IL_LAST:
+        case IL_OVERFLOW:
+            return code;
         case IL_INTERRUPTED:
-            if (PyErr_CheckSignals() != 0)
-                return -1;
+            if (!deaf && PyErr_CheckSignals() != 0)
+                return PERFORM_FAILED;
             break;
         default:
             raise_code(state_of(Py_TYPE(self)), code, self->space, self, NULL, 0);
-            return -1;
+            return PERFORM_FAILED;
         }
     }
+}
+
+int perform(Handle *self, operation call, void *argument, il_wait *wait, il_ref *where)
+{
+    return perform_with(self, call, argument, wait, false, where);
+}
+
+typedef struct {
+    lock_function lock;
+    uint64_t token;
+} taking;
+
+static int take_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
+{
+    const taking *how = argument;
+    return how->lock(space, &il_ref_cell(space, ref)->mutex, il_ref_key(ref), how->token, wait);
+}
+
+static int take_with(Handle *self, lock_function lock, il_wait wait, bool deaf, il_ref *taken)
+{
+    taking how = {lock, this_token()};
+    int code = perform_with(self, take_once, &how, &wait, deaf, taken);
+    if (code == IL_OK)
+        return wait.orphan && self->on_recover != NULL ? recover(self, *taken) : 1;
+    return code == PERFORM_FAILED ? -1 : 0;
+}
+
+int take(Handle *self, lock_function lock, uint64_t deadline, il_ref *taken)
+{
+    return take_with(self, lock, wait_until(deadline), false, taken);
+}
+
+int take_deaf(Handle *self, lock_function lock, il_ref *taken)
+{
+    return take_with(self, lock, (il_wait){.deadline_ns = IL_FOREVER}, true, taken);
 }
 
 PyObject *released(Handle *self, int code)
@@ -486,11 +569,19 @@ static PyObject *handle_counts(PyObject *object, PyObject *Py_UNUSED(ignored))
                          (double)il_load_relaxed(&mutex->waited_ns) / 1e9);
 }
 
+/* Somebody may get a handle of it from what this handle pickles to. */
+static PyObject *handle_travels(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    ((Handle *)object)->rooted = false;
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef handle_methods[] = {
     {"__init_subclass__", (PyCFunction)(void (*)(void))handle_init_subclass, METH_VARARGS | METH_KEYWORDS | METH_CLASS, NULL},
     {"locked", handle_locked, METH_NOARGS,
      PyDoc_STR("locked($self, /)\n--\n\nWhether somebody alive holds it, this process included.")},
     {"_counts", handle_counts, METH_NOARGS, NULL},
+    {"_travels", handle_travels, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

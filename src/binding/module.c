@@ -42,6 +42,7 @@ static void after_fork_parent(void)
 {
     il_process_after_fork(&this_process);
     spaces_after_fork();
+    il_add_relaxed(&forks, 1);
 }
 
 static void after_fork_child(void)
@@ -98,6 +99,10 @@ static int module_exec(PyObject *module)
                  add_type(module, &handle_spec, NULL, &state->handle_type) < 0 ||
                  add_type(module, &lock_spec, state->handle_type, NULL) < 0 ||
                  add_type(module, &rlock_spec, state->handle_type, NULL) < 0 ||
+                 add_type(module, &semaphore_spec, state->handle_type, NULL) < 0 ||
+                 add_type(module, &event_spec, state->handle_type, NULL) < 0 ||
+                 add_type(module, &condition_spec, state->handle_type, NULL) < 0 ||
+                 add_type(module, &barrier_spec, state->handle_type, NULL) < 0 ||
                  add_type(module, &hold_spec, NULL, NULL) < 0 ||
                  PyModule_AddIntConstant(module, "LAYOUT_VERSION", IL_LAYOUT_VERSION) < 0 ||
                  PyModule_AddIntConstant(module, "SLOTS_LIMIT", IL_SLOTS_LIMIT) < 0;

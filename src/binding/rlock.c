@@ -62,8 +62,7 @@ static PyObject *rlock_exit(PyObject *object, PyObject *const *Py_UNUSED(args), 
     return rlock_release(object, NULL);
 }
 
-/* How often this thread has it; -1 with an exception. `ref` is where. */
-static int64_t own_depth(Handle *self, il_ref *ref)
+int64_t rlock_depth(Handle *self, il_ref *ref)
 {
     int failed;
     *ref = present_ref(self, &failed);
@@ -78,14 +77,14 @@ static int64_t own_depth(Handle *self, il_ref *ref)
 static PyObject *rlock_is_owned(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     il_ref ref;
-    int64_t depth = own_depth((Handle *)object, &ref);
+    int64_t depth = rlock_depth((Handle *)object, &ref);
     return depth < 0 ? NULL : PyBool_FromLong(depth != 0);
 }
 
 static PyObject *rlock_recursion_count(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     il_ref ref;
-    int64_t depth = own_depth((Handle *)object, &ref);
+    int64_t depth = rlock_depth((Handle *)object, &ref);
     return depth < 0 ? NULL : PyLong_FromLongLong(depth);
 }
 
@@ -93,7 +92,7 @@ static PyObject *rlock_release_save(PyObject *object, PyObject *Py_UNUSED(ignore
 {
     Handle *self = (Handle *)object;
     il_ref ref;
-    int64_t depth = own_depth(self, &ref);
+    int64_t depth = rlock_depth(self, &ref);
     if (depth < 0)
         return NULL;
     if (depth != 0)

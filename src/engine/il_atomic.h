@@ -41,6 +41,11 @@ static inline bool il_cas32_relaxed(il_u32 *p, uint32_t *expected, uint32_t desi
     return atomic_compare_exchange_strong_explicit(p, expected, desired, memory_order_relaxed, memory_order_relaxed);
 }
 
+static inline bool il_cas32_acquire(il_u32 *p, uint32_t *expected, uint32_t desired)
+{
+    return atomic_compare_exchange_strong_explicit(p, expected, desired, memory_order_acquire, memory_order_relaxed);
+}
+
 static inline bool il_cas32_release(il_u32 *p, uint32_t *expected, uint32_t desired)
 {
     return atomic_compare_exchange_strong_explicit(p, expected, desired, memory_order_release, memory_order_relaxed);

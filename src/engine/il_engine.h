@@ -44,6 +44,7 @@ typedef struct il_space {
     il_header *header;
     il_slot *slots;
     il_mutex *stripes;
+    il_record *records;
     il_u32 *tags;
     il_cell *cells;
     dev_t device;
@@ -133,7 +134,11 @@ typedef struct il_wait {
     uint64_t began_ns;    /* 0: has not had to wait yet */
     uint32_t slices;      /* slices slept to their end */
     uint32_t paid;        /* how many of them have paid for their successor (il_mutex.c) */
+    uint64_t napping_ns;  /* since when it takes naps; 0: has not begun */
+    uint32_t times;       /* of an event: how often it had been set when the wait began */
     bool slept;           /* went to sleep */
+    bool woken;           /* the last sleep ended by a wake, which is to be used or passed on */
+    bool rushed;          /* what is waited for changes hands faster than a sleeper can be woken */
     bool restless;        /* in: return IL_INTERRUPTED after every slice, for a caller who has other things to look after */
     bool orphan;          /* out: the lock was left by a dead owner */
 } il_wait;
@@ -165,6 +170,12 @@ int il_table_list(il_space *space, uint32_t stripe, il_entry *entries, int room,
 static inline uint32_t il_cells_of_levels(uint32_t levels)
 {
     return (uint32_t)IL_WAYS * IL_STRIPES * (((1u << (2 * levels)) - 1u) / 3u);
+}
+
+/* Records in the first `levels` levels. */
+static inline uint32_t il_records_of_levels(uint32_t levels)
+{
+    return (uint32_t)IL_RECORDS * (((1u << (2 * levels)) - 1u) / 3u);
 }
 
 /* --- the lock word (il_mutex.c) --- */
@@ -224,7 +235,114 @@ static inline bool il_rlock_mine(const il_space *space, il_mutex *mutex, uint64_
            il_load_relaxed(&mutex->holder) == holder;
 }
 
+/* --- the semaphore (il_semaphore.c): a count without owners --- */
+
+/* A semaphore's parameter: [ bound : 32 | initial permits : 32 ]. */
+static inline uint64_t il_semaphore_parameter(uint32_t initial, uint32_t bound)
+{
+    return (uint64_t)bound << 32 | initial;
+}
+
+static inline uint32_t il_semaphore_bound(const il_cell *cell)
+{
+    return (uint32_t)(cell->parameter >> 32);
+}
+
+/* Takes a permit when there is one and nobody sleeps. False: take the long way. */
+static inline bool il_semaphore_try_fast(il_cell *cell, uint64_t key)
+{
+    uint64_t word = il_load_relaxed(&cell->state.permits);
+    /* Acquire: pairs with the release of whoever gave the permit. */
+    return (word & IL_GENERATION) == key && (word & IL_PERMITS) != 0 &&
+           il_cas_acquire(&cell->state.permits, &word, word - 1);
+}
+
+/* Gives a permit when nobody sleeps. False: take the long way. */
+static inline bool il_semaphore_release_fast(il_cell *cell, uint64_t key)
+{
+    uint64_t word = il_load_relaxed(&cell->state.permits);
+    /* Release: pairs with the acquire of whoever takes it. */
+    return (word & IL_GENERATION) == key && !(word & IL_PERMIT_WAITERS) &&
+           (word & IL_PERMITS) < il_semaphore_bound(cell) && il_cas_release(&cell->state.permits, &word, word + 1);
+}
+
+/* IL_OK, IL_BUSY, IL_TIMEDOUT, IL_INTERRUPTED, IL_STALE or an error, as il_mutex_lock. */
+int il_semaphore_acquire(il_space *space, il_cell *cell, uint64_t key, il_wait *wait);
+/* Gives `count` permits at once. IL_OVERFLOW: there would be more than the bound, and none was given. */
+int il_semaphore_release(il_space *space, il_cell *cell, uint64_t key, uint32_t count);
+int il_semaphore_value(il_cell *cell, uint64_t key, uint32_t *value);
+
+/* --- the event (il_event.c) --- */
+
+int il_event_set(il_space *space, il_cell *cell, uint64_t key);
+int il_event_clear(il_space *space, il_cell *cell, uint64_t key);
+/* IL_OK: it is set, or was since the wait began. */
+int il_event_wait(il_space *space, il_cell *cell, uint64_t key, il_wait *wait);
+
+/* --- the condition (il_condition.c): a queue of waiters; its lock is the caller's business --- */
+
+/* Enters the queue. The caller has the condition's lock and releases it then. */
+int il_condition_enter(il_space *space, il_ref ref, uint32_t *record);
+/* Waits until notified. After IL_OK, IL_TIMEDOUT or an error leave the queue; after IL_INTERRUPTED wait again or leave. */
+int il_condition_wait(il_space *space, il_ref ref, uint32_t record, il_wait *wait);
+/* Leaves the queue: 1 if it was notified by then, 0 if not, or a code. `pass_on`: give the notification to another. */
+int il_condition_leave(il_space *space, il_ref ref, uint32_t record, bool pass_on);
+/* Notifies the first `count` who wait and live. */
+int il_condition_notify(il_space *space, il_ref ref, uint32_t count);
+/* How many wait: a snapshot. */
+int il_condition_waiters(il_space *space, il_ref ref, uint32_t *count);
+
+/* --- the barrier (il_barrier.c); its cell's parameter is the number of parties --- */
+
+/* Arrives. IL_OK: wait; IL_LAST: all the others are here, run the action and finish; IL_BROKEN: it was, or just broke;
+ * IL_INTERRUPTED: a signal, while the last of the round before acts. `place`: 0 for the first. */
+int il_barrier_enter(il_space *space, il_ref ref, il_wait *wait, uint32_t *record, uint32_t *place);
+/* Waits until the barrier is passed or broken: IL_OK or IL_BROKEN. After IL_INTERRUPTED wait again or leave. */
+int il_barrier_wait(il_space *space, il_ref ref, uint32_t record, il_wait *wait);
+/* Lets all go, or breaks the barrier, after IL_LAST. IL_BROKEN: it was broken or reset meanwhile. */
+int il_barrier_finish(il_space *space, il_ref ref, uint32_t record, bool passed);
+/* Gives up waiting after a signal. */
+int il_barrier_leave(il_space *space, il_ref ref, uint32_t record);
+/* Sends all who wait away with IL_BROKEN; the barrier is good again, or stays broken. */
+int il_barrier_reset(il_space *space, il_ref ref);
+int il_barrier_abort(il_space *space, il_ref ref);
+/* How many wait, and whether it is broken: a snapshot. */
+int il_barrier_look(il_space *space, il_ref ref, uint32_t *waiting, bool *broken);
+
 /* --- between the engine's files --- */
+
+/* The token of a stripe's holder; any but 0 will do, since a stripe is never asked which thread has it. */
+enum { IL_STRIPE_HOLDER = 1 };
+
+/* Locks the stripe of an object: IL_OK; IL_STALE: the name has moved; IL_WIPED. Never waits for long. */
+int il__object_lock(il_space *space, il_ref ref);
+void il__object_unlock(il_space *space, il_ref ref);
+
+/* A record of this process's own, in no queue yet. Held: no stripe. */
+int il__record_new(il_space *space, uint32_t *index);
+void il__record_free(il_space *space, uint32_t index);
+static inline uint32_t il__record_owner(il_record *record)
+{
+    return il_load_relaxed(&record->owner) & IL_OWNER;
+}
+
+/* Held, in all of these: the object's stripe. Removing frees the record, which is ours or a dead one's. */
+void il__queue_append(il_space *space, il_ref ref, uint32_t index);
+void il__queue_remove(il_space *space, il_ref ref, uint32_t index);
+/* Takes out those whose process is known to be dead, counted by state in `left` (may be NULL); returns how many remain. */
+uint32_t il__queue_tidy(il_space *space, il_ref ref, uint32_t *left);
+/* Takes the name of slot k off its records. Held: byte k. */
+void il__records_sweep(il_space *space, uint32_t k);
+
+enum { IL_RESERVE_AFTER_NS = 1000000 }; /* a waiter this old no longer stands back for speed */
+
+/* The time, and the beginning of the wait if it had not begun. */
+uint64_t il__wait_now(il_space *space, il_wait *wait);
+/* Takes a nap if what is waited for changes hands too fast for sleep to pay: IL_OK, IL_INTERRUPTED; IL_BUSY: sleep. */
+int il__wait_nap(il_wait *wait, uint64_t now);
+/* Sleeps while *futex is `expected`: until woken or interrupted, to the deadline, to `until_ns`, or, if that is 0, to the end
+ * of a slice. IL_OK: look again; IL_BUSY: the time is over; IL_INTERRUPTED; IL_WIPED. */
+int il__wait_sleep(il_space *space, il_u32 *futex, uint32_t expected, uint64_t until_ns, il_wait *wait, uint64_t now);
 
 /* Opens the space's file once more, verified to be the mapped one; -1 with space->error set. Held: the fork mutex. */
 int il__reopen(il_space *space);
@@ -235,8 +353,9 @@ void il__table_sweep(il_space *space, uint32_t k);
 bool il__mutex_unclaimed(il_mutex *mutex, uint32_t half);
 void il__mutex_orphan(il_mutex *mutex, uint32_t k, bool mark);
 
-/* Publishes one more level than `levels`, unless somebody else already has. Held: no stripe. */
+/* Publishes one more level of cells, or of records, than `levels`, unless somebody else already has. Held: no stripe. */
 int il__segment_grow(il_space *space, uint32_t levels);
+int il__segment_grow_records(il_space *space, uint32_t levels);
 
 /* Watches [base, base + length) for accesses beyond the end of a truncated file, which set *wiped instead of killing. */
 int il__truncation_watch(void *base, size_t length, il_u32 *wiped);

@@ -1,11 +1,11 @@
 /* What lies in a space's file: fixed-width fields, offsets and no pointers, 64-byte lines.
  *
- *   header | process slots | stripes | tags | cells
+ *   header | process slots | stripes | records | tags | cells
  *
- * The header, the slots, the stripes and the first level of tags and cells are reserved (fallocate) before the file gets
- * its name, so nobody ever sees a half-made space. Tags and cells then grow level by level: level L holds
+ * The header, the slots, the stripes and the first level of records, tags and cells are reserved (fallocate) before the
+ * file gets its name, so nobody ever sees a half-made space. Tags and cells then grow level by level: level L holds
  * IL_WAYS * (stripe_count << 2L) cells, right behind the cells of level L - 1, so a cell's index and address never change.
- * The file is sparse: room for a level is reserved just before the level is published in `levels`.
+ * Records grow likewise. The file is sparse: room for a level is reserved just before the level is published in the header.
  *
  * "Guard" below says who may write a field. "Stripe" is the stripe mutex of the cell's name; "owner" is whoever the word
  * names; "byte k" is the kernel lock on byte k of the file, which process slot k is made of (il_slot.c). */
@@ -17,7 +17,7 @@
 #include "il_atomic.h"
 
 #define IL_MAGIC "INTERLK"
-#define IL_LAYOUT_VERSION 1u
+#define IL_LAYOUT_VERSION 2u
 #define IL_BYTE_ORDER 0x01020304u
 
 enum {
@@ -26,6 +26,8 @@ enum {
     IL_STRIPES = 256,            /* buckets of level 0, and mutexes of the table */
     IL_LEVELS = 6,               /* most levels: 2.8 million cells */
     IL_SOFT_LEVELS = 3,          /* up to here a full bucket grows the table; beyond, idle cells are evicted first */
+    IL_RECORDS = 1024,           /* records of level 0; each level has four times as many as all before it */
+    IL_RECORD_LEVELS = 6,        /* most levels: 3.2 million records */
     IL_SLOTS_DEFAULT = 8192,     /* most processes that use one space at a time */
     IL_SLOTS_LIMIT = 0xFFFF,     /* what the word's owner field can name */
     IL_PROGRAM_MAX = 160,        /* bytes of a process's command line kept for people to read, with terminator */
@@ -73,26 +75,88 @@ typedef struct il_mutex {
 _Static_assert(sizeof(il_mutex) == 64, "a mutex is one cache line");
 
 /* Kinds of named objects. A kind's number never changes within a layout version. */
-enum { IL_KIND_NONE = 0, IL_KIND_LOCK = 1, IL_KIND_RLOCK = 2 };
+enum {
+    IL_KIND_NONE = 0,
+    IL_KIND_LOCK = 1,
+    IL_KIND_RLOCK = 2,
+    IL_KIND_SEMAPHORE = 3,
+    IL_KIND_EVENT = 4,
+    IL_KIND_CONDITION = 5,
+    IL_KIND_BARRIER = 6,
+};
+
+/* What a kind keeps beside its mutex, or instead of it. */
+typedef union il_state {
+    /* Semaphore: [ generation : 32 | WAITERS : 1 | permits : 31 ]. The futex is the low half. Written by anybody, by CAS. The
+     * cell's word carries the same generation and never an owner, except while the cell gets its name. */
+    il_u64 permits;
+    /* Event: [ generation : 32 | how often set : 30 | WAITERS : 1 | SET : 1 ]. As for a semaphore. */
+    il_u64 flag;
+    /* Condition and Barrier: who waits, in the order of arrival. Guard: stripe. */
+    struct {
+        il_u32 first; /* index of a record; 0: none */
+        il_u32 last;  /* a hint: a record of the queue behind which the last one is found, or 0 */
+        il_u32 round; /* barrier: [ rounds that have ended : 30 | how this one is being ended : 2 ]; a futex */
+        il_u32 broken; /* barrier */
+    } queue;
+    uint64_t line[8];
+} il_state;
+
+#define IL_PERMITS 0x7FFFFFFFu
+#define IL_PERMIT_WAITERS 0x80000000u /* somebody may sleep on the permits: as WAITERS of the lock word */
+#define IL_FLAG_SET 1u
+#define IL_FLAG_WAITERS 2u /* somebody may sleep until it is set */
+#define IL_FLAG_ONCE 4u    /* one in the count of settings */
 
 typedef struct il_cell {
     il_mutex mutex;
+    il_state state;
     /* Below: guarded by the stripe and FILLING together, unless said otherwise. */
     uint64_t hash;
     il_u8 kind; /* also: the reaper, who sets NONE in a cell that its filler left */
     uint8_t name_length;
     uint16_t user_slot;  /* guard: stripe. A process that looked the name up, noted while it lives … */
     uint32_t user_epoch; /* … and the epoch of its slot then, to tell whether it still does */
-    uint64_t parameter; /* the kind's size or bound; must be equal in every opener */
+    uint64_t parameter;  /* the kind's size or bound; must be equal in every opener */
     uint64_t fence_base; /* the fence when the name moved in */
-    il_u32 dead_pid;    /* guard: reaper. The last owner that died */
-    il_u32 dead_thread; /* guard: reaper. Its thread id, 0 when unknown */
-    il_u64 dead_ns;     /* guard: reaper. When that was noticed, wall clock */
+    il_u32 dead_pid;     /* guard: reaper. The last owner that died */
+    il_u32 dead_thread;  /* guard: reaper. Its thread id, 0 when unknown */
+    il_u64 dead_ns;      /* guard: reaper. When that was noticed, wall clock */
     uint64_t spare[2];
     il_u64 dead_program[IL_DEAD_PROGRAM_MAX / 8]; /* guard: reaper. Start of its command line, since its slot is reused */
     char name[IL_NAME_MAX + 1];
 } il_cell;
-_Static_assert(offsetof(il_cell, hash) == 64 && sizeof(il_cell) == 448, "a cell is seven cache lines");
+_Static_assert(offsetof(il_cell, hash) == 128 && sizeof(il_cell) == 512, "a cell is eight cache lines");
+
+/* A thread that waits in an object's queue.
+ *
+ *   free        owner 0, object 0
+ *   being made  owner k, object 0         anyone, by CAS of the owner from 0; a reaper frees it again
+ *   linked      owner k, object set       reached from the object; guard of `next`: the stripe
+ *   left        owner 0, object set       its process died; whoever holds the stripe next takes it out
+ *
+ * So `owner` alone says whose death concerns it, and the sweep need not wait for the stripe. */
+typedef struct il_record {
+    il_u32 owner;  /* [ turn : 16 | process slot : 16 ]. The turn rises with every use */
+    il_u32 state;  /* IL_WAIT_…; the futex. Guard: stripe */
+    il_u64 object; /* an il_ref */
+    il_u32 next;   /* guard: stripe. 0: the last one */
+    il_u32 thread; /* guard: owner. Kernel thread id */
+    uint64_t spare[5];
+} il_record;
+_Static_assert(sizeof(il_record) == 64, "a record is one cache line");
+
+#define IL_RECORD_TURN 0x00010000u
+
+/* What became of a wait. Illegal to go back to WAITING. */
+enum {
+    IL_WAIT_WAITING = 1,
+    IL_WAIT_GRANTED = 2, /* notified; or the barrier is passed */
+    IL_WAIT_ACTING = 3,  /* the last to reach a barrier, who runs its action while the others wait */
+    IL_WAIT_BROKEN = 4,  /* the barrier is broken */
+    IL_WAIT_STATES = 5,
+};
+enum { IL_BARRIER_PASS = 1, IL_BARRIER_BREAK = 2, IL_BARRIER_RESET = 3, IL_BARRIER_HOW = 3, IL_BARRIER_ONCE = 4 };
 
 typedef struct il_slot {
     il_u32 pid;   /* guard: byte k. 0: swept, nothing names this slot */
@@ -111,14 +175,16 @@ typedef struct il_header {
     uint32_t layout_version;
     uint32_t byte_order;
     uint32_t header_size, slot_size, cell_size;
-    uint32_t slot_count, stripe_count, level_limit;
-    uint64_t slots_at, stripes_at, tags_at, cells_at, end_at; /* byte offsets; end_at: end of the address range */
+    uint32_t slot_count, stripe_count, level_limit, record_size;
+    uint64_t slots_at, stripes_at, records_at, tags_at, cells_at, end_at; /* byte offsets; end_at: end of the address range */
     uint8_t boot_id[16];
     uint64_t id;          /* random: tells this file from a later one of the same name */
     uint64_t hash_key[2]; /* random: names cannot be chosen so as to share a bucket */
     uint64_t created_ns;  /* wall clock */
     /* Hints and growth, on a line of their own. */
     _Alignas(64) il_u32 levels; /* levels in use. Only ever rises, after the level's room is reserved */
+    il_u32 record_levels;       /* levels of records in use, likewise */
+    il_u32 record_hint;         /* where to look for a free record next */
     il_u32 slots_seen;          /* highest slot ever claimed. Only ever rises */
     il_u64 fence_floor;         /* no evicted name had a higher fence. Only ever rises */
     il_u64 next_wake_ns;        /* the pace of slice ends in the whole space (il_mutex.c) */

@@ -11,43 +11,19 @@
  *                    the releaser    -> free                  when its wake found nobody asleep
  *   free + ORPHAN    as free; the taker keeps ORPHAN in the word until it releases in good order
  *
- * No wake is needed for correctness. Sleep is cut into slices; at the end of one, the sleeper looks at the word, asks the
- * kernel whether the owner lives and reaps it if not. So a crash between "store" and "wake", or of a woken waiter before
- * it takes the lock, delays others by a slice and never for ever. All waiters write the same bits, so they cannot
- * invalidate each other's expected value in turns.
+ * Whoever cannot have it sleeps in slices (il_wait.c); at the end of one it asks the kernel whether the owner lives and
+ * reaps it if not. All waiters write the same bits, so they cannot invalidate each other's expected value in turns.
  *
  * A waiter that used up a wake and leaves without the lock (deadline, signal, stale name) passes the wake on.
  *
- * On a lock that changes hands every few hundred nanoseconds, a wake for each attempt costs the owners more than the work
- * they do, and so does a line that travels between processors all the time. So a waiter that sees such a lock takes naps
- * without asking for a wake, until it has the lock or wants a hand-off. It sees one by being woken and overtaken, by a half
- * that changed before it was asleep, or by having found a lock taken just before. To nap is no more than to be slow: no
- * other process can tell.
- *
- * Fairness: barging, for speed. After RESERVE_AFTER_NS a waiter reserves; the next release then is a hand-off to the
+ * Fairness: barging, for speed. After IL_RESERVE_AFTER_NS a waiter reserves; the next release then is a hand-off to the
  * waiters. This is the idea of Go's sync.Mutex starvation mode and of parking_lot's eventual fairness, made crash-safe by
- * the expiry.
- *
- * Slices are SLICE_MIN_NS, then growing to SLICE_MAX_NS, so that a lone waiter finds a dead owner soon. With many
- * sleepers that would keep a processor busy; hence every slice that ends buys its successor from a budget of the whole
- * space, one per WAKE_COST_NS (a virtual-clock rate limiter, ITU-T I.371's GCRA, in one word that a crash cannot leave
- * wrong, since it is a time that passes). A sleep that a wake ends costs nothing, or a busy lock would leave a debt to
- * whoever waits next. A thousand sleepers on one lock still look every millisecond between them. */
+ * the expiry. */
 #include "il_engine.h"
-
-#include <errno.h>
-
 #include "il_platform.h"
 
 enum {
-    RESERVE_AFTER_NS = 1000000,  /* a waiter this old asks for a hand-off */
-    RESERVED_FOR_NS = 3000000,   /* a reservation nobody used is void after this: about a scheduler tick */
-    SLICE_MIN_NS = 5000000,
-    SLICE_MAX_NS = 15000000,     /* keeps recovery from a dead owner below 15 ms in the median */
-    WAKE_COST_NS = 1000000,      /* slice ends of a space are at least this far apart: 1000 a second, about 1 % of a core */
-    WAKE_DEBT_NS = 500000000,    /* longest slice that the budget may impose */
-    NAP_NS = 20000,              /* of a waiter on a lock that changes hands fast */
-    RUSH_NS = 2000,              /* a process that meets contention twice within this is on such a lock */
+    RESERVED_FOR_NS = 3000000, /* a reservation nobody used is void after this: about a scheduler tick */
     SPIN_ROUNDS = 15,
 };
 
@@ -103,26 +79,6 @@ static void pass_on(il_mutex *mutex, uint64_t key)
     }
 }
 
-/* The end of the next slice. */
-static uint64_t slice_end(il_space *space, il_wait *wait, uint64_t now)
-{
-    if (wait->slices == 0)
-        return now + RESERVE_AFTER_NS;
-    uint64_t length = (uint64_t)SLICE_MIN_NS * wait->slices;
-    uint64_t end = now + (length < SLICE_MAX_NS ? length : SLICE_MAX_NS);
-    if (wait->paid == wait->slices) /* a wake ended the sleep, not its slice */
-        return end;
-    wait->paid = wait->slices;
-    /* Losing the race only makes this one free, so one attempt is enough. */
-    il_u64 *next = &space->header->next_wake_ns;
-    uint64_t paid = il_load_relaxed(next);
-    uint64_t due = (paid > now ? paid : now) + WAKE_COST_NS;
-    if (due > now + WAKE_DEBT_NS)
-        due = now + WAKE_DEBT_NS;
-    il_cas_relaxed(next, &paid, due);
-    return due > end ? due : end;
-}
-
 /* Frees what a dead owner holds. IL_OK: the word is worth another look, for the owner was dead or is no longer that; IL_BUSY:
  * it lives and has the lock, or there is none. */
 static int reap_if_dead(il_space *space, il_mutex *mutex, uint32_t owner)
@@ -154,23 +110,12 @@ static bool spin(const il_space *space, il_mutex *mutex, uint64_t key)
     return false;
 }
 
-/* Whether this process found a lock taken just before as well. */
-static bool rushes(il_process *process, uint64_t now)
-{
-    uint64_t before = il_load_relaxed(&process->contended_ns);
-    il_store_relaxed(&process->contended_ns, now);
-    return now - before < RUSH_NS;
-}
-
 int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holder, il_wait *wait)
 {
     int code = il_self(space) != 0 ? IL_OK : il_attach(space);
     if (code != IL_OK)
         return code;
     uint32_t slot = il_self(space);
-    bool used_wake = false; /* the last sleep ended by a wake, which is ours to use or to pass on */
-    bool rushed = false;    /* the lock changes hands faster than a sleeper can be woken */
-    uint64_t napping_ns = 0; /* since when we take naps instead of sleep */
     bool spun = false;
     bool looked = false; /* the last look before leaving: once, since a second owner by then is the lock's ordinary use */
 
@@ -202,12 +147,8 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
                 continue;
             break;
         }
-        uint64_t now = il_clock_ns();
-        if (wait->began_ns == 0) {
-            wait->began_ns = now;
-            rushed = rushes(space->process, now);
-        }
-        if (!spun && !rushed && owner != 0) {
+        uint64_t now = il__wait_now(space, wait);
+        if (!spun && !wait->rushed && owner != 0) {
             spun = true;
             if (spin(space, mutex, key))
                 continue;
@@ -221,52 +162,38 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
                 code = IL_TIMEDOUT;
             break;
         }
-        /* Ask for no wake, come back soon. If we used up one, whoever else sleeps waits for us: we shall take the lock with
+        /* To nap is to ask for no wake. If we used up one, whoever else sleeps waits for us: we shall take the lock with
          * WAITERS set, or set it below. */
-        if (rushed && owner != 0 && napping_ns == 0)
-            napping_ns = now;
-        if (rushed && owner != 0 && now - napping_ns < RESERVE_AFTER_NS) {
-            if (il_nap(NAP_NS) != 0) {
-                code = IL_INTERRUPTED;
-                break;
-            }
+        code = owner != 0 ? il__wait_nap(wait, now) : IL_BUSY;
+        if (code == IL_OK)
             continue;
-        }
-        uint64_t end = slice_end(space, wait, now);
+        if (code == IL_INTERRUPTED)
+            break;
+        uint64_t until = 0;
         uint32_t want = half | IL_WAITERS;
         if (owner == 0)
-            end = il_load_relaxed(&mutex->reserved_ns) + RESERVED_FOR_NS + 1;
-        else if (now - wait->began_ns >= RESERVE_AFTER_NS) {
+            until = il_load_relaxed(&mutex->reserved_ns) + RESERVED_FOR_NS + 1;
+        else if (now - wait->began_ns >= IL_RESERVE_AFTER_NS) {
             want |= IL_RESERVED;
             stamp_since(mutex, il_load_relaxed(&mutex->fence), now);
         }
         /* Relaxed: nothing is published by it, and the sleep itself compares the half again in the kernel. */
         if (want != half && !il_cas_relaxed(&mutex->word, &word, key | want))
             continue;
-        wait->slept = true;
-        int slept = il_futex_wait(futex_of(mutex), want, end < wait->deadline_ns ? end : wait->deadline_ns);
-        used_wake = slept == 0;
-        rushed = used_wake || slept == -EAGAIN;
-        napping_ns = 0;
-        if (slept == -EINTR) {
-            code = IL_INTERRUPTED;
-            break;
-        }
-        if (slept == -ETIMEDOUT) {
-            wait->slices++;
-            code = il_space_check(space, false);
-            if (code == IL_OK)
-                code = reap_if_dead(space, mutex, owner);
+        code = il__wait_sleep(space, futex_of(mutex), want, until, wait, now);
+        if (code == IL_BUSY) {
+            code = reap_if_dead(space, mutex, owner);
             if (code == IL_SYSTEM)
                 code = IL_BUSY; /* could not ask, for want of a descriptor perhaps: ask again after the next slice */
             if (code == IL_BUSY && wait->restless)
                 code = IL_INTERRUPTED;
-            if (code != IL_OK && code != IL_BUSY)
-                break;
         }
+        if (code != IL_OK && code != IL_BUSY)
+            break;
     }
-    if (used_wake)
+    if (wait->woken)
         pass_on(mutex, key);
+    wait->woken = false;
     return code;
 }
 

@@ -60,12 +60,14 @@ static void plan(il_header *header, uint32_t slots)
     header->header_size = IL_HEADER_SIZE;
     header->slot_size = sizeof(il_slot);
     header->cell_size = sizeof(il_cell);
+    header->record_size = sizeof(il_record);
     header->slot_count = slots;
     header->stripe_count = IL_STRIPES;
     header->level_limit = IL_LEVELS;
     header->slots_at = IL_HEADER_SIZE;
     header->stripes_at = align(header->slots_at + (uint64_t)slots * sizeof(il_slot));
-    header->tags_at = align(header->stripes_at + (uint64_t)IL_STRIPES * sizeof(il_mutex));
+    header->records_at = align(header->stripes_at + (uint64_t)IL_STRIPES * sizeof(il_mutex));
+    header->tags_at = align(header->records_at + (uint64_t)il_records_of_levels(IL_RECORD_LEVELS) * sizeof(il_record));
     header->cells_at = align(header->tags_at + (uint64_t)most * sizeof(il_u32));
     header->end_at = align(header->cells_at + (uint64_t)most * sizeof(il_cell));
 }
@@ -76,19 +78,29 @@ static uint64_t size_with(const il_header *header, uint32_t levels)
     return header->cells_at + (uint64_t)il_cells_of_levels(levels) * sizeof(il_cell);
 }
 
-/* Reserves the room of one level. Doing it twice does no harm. */
-static int reserve_level(int fd, const il_header *header, uint32_t level, il_error *error)
+/* Doing it twice does no harm. */
+static int reserve(int fd, uint64_t offset, uint64_t length, il_error *error)
 {
-    uint64_t first = il_cells_of_levels(level), count = il_cells_of_levels(level + 1) - first;
-    int failed = il_reserve(fd, header->tags_at + first * sizeof(il_u32), count * sizeof(il_u32));
-    if (failed == 0)
-        failed = il_reserve(fd, header->cells_at + first * sizeof(il_cell), count * sizeof(il_cell));
+    int failed = il_reserve(fd, offset, length);
     if (failed == 0)
         return IL_OK;
-    error->wanted = count * (sizeof(il_cell) + sizeof(il_u32));
+    error->wanted = length;
     if (failed == -ENOSPC || failed == -EDQUOT || failed == -EFBIG)
         return fail(error, IL_SPACE_FULL, -failed);
     return fail(error, failed == -EOPNOTSUPP ? IL_NO_FALLOCATE : IL_SYSTEM, -failed);
+}
+
+static int reserve_level(int fd, const il_header *header, uint32_t level, il_error *error)
+{
+    uint64_t first = il_cells_of_levels(level), count = il_cells_of_levels(level + 1) - first;
+    int code = reserve(fd, header->tags_at + first * sizeof(il_u32), count * sizeof(il_u32), error);
+    return code == IL_OK ? reserve(fd, header->cells_at + first * sizeof(il_cell), count * sizeof(il_cell), error) : code;
+}
+
+static int reserve_record_level(int fd, const il_header *header, uint32_t level, il_error *error)
+{
+    uint64_t first = il_records_of_levels(level), count = il_records_of_levels(level + 1) - first;
+    return reserve(fd, header->records_at + first * sizeof(il_record), count * sizeof(il_record), error);
 }
 
 /* Makes the file and gives it its name. IL_OK also when somebody else was first. */
@@ -112,6 +124,7 @@ static int make(il_process *process, const char *path, const il_options *options
     plan(&header, options->slots != 0 ? options->slots : IL_SLOTS_DEFAULT);
     header.created_ns = il_clock_wall_ns();
     il_store_relaxed(&header.levels, 1);
+    il_store_relaxed(&header.record_levels, 1);
     /* A space made anew starts above every fence of its forerunner: one acquisition each 1024 ns, for ever. */
     il_store_relaxed(&header.fence_floor, header.created_ns >> 10);
     int code = IL_OK, failed = il_file_system_is_local(fd);
@@ -128,15 +141,10 @@ static int make(il_process *process, const char *path, const il_options *options
         if (failed != 0)
             code = fail(error, IL_SYSTEM, -failed);
     }
-    if (code == IL_OK) {
-        failed = il_reserve(fd, 0, header.tags_at);
-        if (failed == -ENOSPC || failed == -EDQUOT || failed == -EFBIG) {
-            error->wanted = header.tags_at;
-            code = fail(error, IL_SPACE_FULL, -failed);
-        } else if (failed != 0) {
-            code = fail(error, failed == -EOPNOTSUPP ? IL_NO_FALLOCATE : IL_SYSTEM, -failed);
-        }
-    }
+    if (code == IL_OK)
+        code = reserve(fd, 0, header.records_at, error);
+    if (code == IL_OK)
+        code = reserve_record_level(fd, &header, 0, error);
     if (code == IL_OK)
         code = reserve_level(fd, &header, 0, error);
     if (code == IL_OK && pwrite(fd, &header, sizeof header, 0) != (ssize_t)sizeof header)
@@ -169,9 +177,9 @@ static int judge(const il_header *header, uint64_t size, il_error *error)
     if (header->slot_count < 2 || header->slot_count > IL_SLOTS_LIMIT + 1u)
         return fail(error, IL_GARBAGE, 0);
     plan(&expected, header->slot_count);
-    uint32_t levels = il_load_relaxed(&header->levels);
+    uint32_t levels = il_load_relaxed(&header->levels), record_levels = il_load_relaxed(&header->record_levels);
     if (memcmp(header, &expected, offsetof(il_header, boot_id)) != 0 || levels < 1 || levels > IL_LEVELS ||
-        size < size_with(header, levels))
+        record_levels < 1 || record_levels > IL_RECORD_LEVELS || size < size_with(header, levels))
         return fail(error, IL_GARBAGE, 0);
     return IL_OK;
 }
@@ -266,6 +274,7 @@ static void point_into(il_space *space)
     space->header = header;
     space->slots = (il_slot *)(void *)(space->base + header->slots_at);
     space->stripes = (il_mutex *)(void *)(space->base + header->stripes_at);
+    space->records = (il_record *)(void *)(space->base + header->records_at);
     space->tags = (il_u32 *)(void *)(space->base + header->tags_at);
     space->cells = (il_cell *)(void *)(space->base + header->cells_at);
 }
@@ -378,14 +387,14 @@ int il_space_check(il_space *space, bool now)
     return IL_OK;
 }
 
-int il__segment_grow(il_space *space, uint32_t levels)
+/* Reserves a level and then publishes it as one more than `levels`, unless somebody else already has. */
+static int grow(il_space *space, il_u32 *published, uint32_t levels,
+                int (*reserve_one)(int, const il_header *, uint32_t, il_error *))
 {
-    if (levels >= IL_LEVELS)
-        return IL_TABLE_FULL;
     pthread_mutex_lock(&space->process->fork_mutex);
     int code = IL_SYSTEM, fd = il__reopen(space);
     if (fd >= 0) {
-        code = reserve_level(fd, space->header, levels, &space->error);
+        code = reserve_one(fd, space->header, levels, &space->error);
         close(fd);
     } else {
         code = space->error.code;
@@ -394,6 +403,17 @@ int il__segment_grow(il_space *space, uint32_t levels)
     uint32_t expected = levels;
     if (code == IL_OK)
         /* Release: whoever sees the level finds its room reserved, which only the kernel had to be told. */
-        il_cas32_release(&space->header->levels, &expected, levels + 1);
+        il_cas32_release(published, &expected, levels + 1);
     return code;
+}
+
+int il__segment_grow(il_space *space, uint32_t levels)
+{
+    return levels < IL_LEVELS ? grow(space, &space->header->levels, levels, reserve_level) : IL_TABLE_FULL;
+}
+
+int il__segment_grow_records(il_space *space, uint32_t levels)
+{
+    return levels < IL_RECORD_LEVELS ? grow(space, &space->header->record_levels, levels, reserve_record_level)
+                                     : IL_TABLE_FULL;
 }

@@ -31,7 +31,10 @@
     X(IL_NO_FALLOCATE, -22, "the file system cannot reserve room ahead (fallocate)")                                   \
     X(IL_SYSTEM, -23, "a system call failed")                                                                          \
     X(IL_ORPHANED_USERS, -24, "living processes still use a deleted file of this space")                               \
-    X(IL_NO_UNNAMED, -25, "the file system cannot make a file without a name (O_TMPFILE)")
+    X(IL_NO_UNNAMED, -25, "the file system cannot make a file without a name (O_TMPFILE)")                             \
+    X(IL_OVERFLOW, -26, "more permits than the semaphore can have")                                                    \
+    X(IL_BROKEN, -27, "the barrier is broken")                                                                         \
+    X(IL_LAST, -28, "the last party of a barrier has come")
 
 enum {
 #define X(name, code, text) name = (code),

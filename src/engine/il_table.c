@@ -19,9 +19,6 @@
 #include "il_hash.h"
 #include "il_platform.h"
 
-/* The token of a stripe's holder; any but 0 will do, since a stripe is never asked which thread has it. */
-enum { STRIPE_HOLDER = 1 };
-
 static uint32_t tag_of(uint64_t hash)
 {
     return (uint32_t)(hash >> 32) | 1u;
@@ -46,9 +43,39 @@ static uint64_t next_generation(uint64_t word)
     return key != 0 ? key : 1ull << 32;
 }
 
-static bool is_evictable(uint8_t kind)
+/* Whether nothing is lost if an object that nobody holds is forgotten. Held: the stripe. */
+static bool is_forgettable(const il_cell *cell)
 {
-    return kind == IL_KIND_NONE || kind == IL_KIND_LOCK || kind == IL_KIND_RLOCK;
+    switch (il_load_relaxed(&cell->kind)) {
+    case IL_KIND_NONE:
+    case IL_KIND_LOCK:
+    case IL_KIND_RLOCK:
+        return true;
+    case IL_KIND_CONDITION:
+    case IL_KIND_BARRIER:
+        return il_load_relaxed(&cell->state.queue.first) == 0 && il_load_relaxed(&cell->state.queue.broken) == 0;
+    default:
+        return false;
+    }
+}
+
+/* Whether somebody waits for an object that is not waited for by its word. Held: the stripe. */
+static bool is_waited_for(il_space *space, uint32_t index)
+{
+    il_cell *cell = &space->cells[index];
+    uint64_t word = il_load_relaxed(&cell->mutex.word);
+    switch (il_load_relaxed(&cell->kind)) {
+    case IL_KIND_SEMAPHORE:
+    case IL_KIND_EVENT:
+        /* Whether there are sleepers the kernel knows; the flags may be left from those who gave up. One who is woken for
+         * nothing sleeps again. */
+        return il_futex_wake((il_u32 *)(void *)&cell->state, 1) > 0;
+    case IL_KIND_CONDITION:
+    case IL_KIND_BARRIER:
+        return il__queue_tidy(space, (word & IL_GENERATION) | index, NULL) > 0;
+    default:
+        return false;
+    }
 }
 
 /* Keeps every fence that this cell gave out below those of whatever name comes next. The cell is the caller's. */
@@ -65,6 +92,7 @@ static void empty(il_space *space, uint32_t index, uint64_t key)
     il_cell *cell = &space->cells[index];
     raise_floor(space, cell);
     il_store_relaxed(&cell->kind, IL_KIND_NONE);
+    il_store_relaxed(&cell->state.permits, 0); /* of no generation: whoever comes late looks the name up again */
     il_store_relaxed(&space->tags[index], 0);
     /* Release: pairs with the acquire CAS of the next filler. */
     il_store_release(&cell->mutex.word, key);
@@ -83,6 +111,21 @@ static bool seize(il_space *space, il_cell *cell, uint32_t remembered, uint64_t 
     return il_cas_acquire(&cell->mutex.word, &word, *key | IL_FILLING | il_self(space));
 }
 
+static void begin_state(il_cell *cell, uint64_t key, uint8_t kind, uint64_t parameter)
+{
+    uint64_t first = 0;
+    if (kind == IL_KIND_SEMAPHORE)
+        first = key | (uint32_t)parameter;
+    else if (kind == IL_KIND_EVENT)
+        first = key;
+    /* Release: pairs with the acquire of a late comer who finds another generation. */
+    il_store_release(&cell->state.permits, first);
+    if (kind == IL_KIND_CONDITION || kind == IL_KIND_BARRIER) {
+        il_store_relaxed(&cell->state.queue.round, 0);
+        il_store_relaxed(&cell->state.queue.broken, 0);
+    }
+}
+
 static void fill(il_space *space, uint32_t index, uint64_t key, uint64_t hash, const char *name, size_t length,
                  uint8_t kind, uint64_t parameter)
 {
@@ -98,6 +141,7 @@ static void fill(il_space *space, uint32_t index, uint64_t key, uint64_t hash, c
     il_store_relaxed(&cell->mutex.contended, 0);
     il_store_relaxed(&cell->mutex.waited_ns, 0);
     il_store_relaxed(&cell->dead_pid, 0);
+    begin_state(cell, key, kind, parameter);
     cell->hash = hash;
     cell->fence_base = floor;
     cell->parameter = parameter;
@@ -144,7 +188,7 @@ static uint32_t find_room(il_space *space, uint64_t hash, uint32_t levels, bool 
         for (uint32_t i = 0; i < IL_WAYS; i++) {
             uint32_t index = first + (start + i) % IL_WAYS;
             il_cell *cell = &space->cells[index];
-            if (is_evictable(il_load_relaxed(&cell->kind)) && seize(space, cell, 0, key))
+            if (is_forgettable(cell) && seize(space, cell, 0, key))
                 return index;
         }
     }
@@ -166,7 +210,7 @@ static int lock_stripe(il_space *space, uint64_t hash, il_wait *wait)
     il_wait own = {.deadline_ns = wait->deadline_ns, .restless = wait->restless};
     int code = il_space_check(space, false);
     if (code == IL_OK)
-        code = il_mutex_lock(space, stripe_of(space, hash), 0, STRIPE_HOLDER, &own);
+        code = il_mutex_lock(space, stripe_of(space, hash), 0, IL_STRIPE_HOLDER, &own);
     if (code == IL_OK && il_load_relaxed(&space->wiped)) {
         code = IL_WIPED;
         il_mutex_unlock(space, stripe_of(space, hash), 0, 0);
@@ -192,7 +236,7 @@ int il_table_resolve(il_space *space, const char *name, size_t length, uint8_t k
             *found_kind = il_load_relaxed(&cell->kind);
             if (*found_kind != kind || cell->parameter != parameter) {
                 code = *found_kind != kind ? IL_KIND : IL_PARAMETER;
-                if (is_evictable(*found_kind) && !in_use(space, cell) && seize(space, cell, 0, &key)) {
+                if (is_forgettable(cell) && !in_use(space, cell) && seize(space, cell, 0, &key)) {
                     fill(space, index, key, hash, name, length, kind, parameter);
                     code = IL_OK;
                 }
@@ -255,7 +299,7 @@ int il_table_unlink(il_space *space, const char *name, size_t length, il_wait *w
     uint32_t index = search(space, hash, name, length, il_load_acquire(&space->header->levels));
     if (index == UINT32_MAX)
         code = IL_ABSENT;
-    else if (seize(space, &space->cells[index], IL_ORPHAN, &key))
+    else if (!is_waited_for(space, index) && seize(space, &space->cells[index], IL_ORPHAN, &key))
         empty(space, index, key);
     else
         code = IL_BUSY;
@@ -324,6 +368,7 @@ void il__table_sweep(il_space *space, uint32_t k)
             il_store_relaxed(&cell->dead_program[j], il_load_relaxed(&space->slots[k].program[j]));
         il__mutex_orphan(&cell->mutex, k, true);
     }
+    il__records_sweep(space, k);
     for (uint32_t i = 0; i < IL_STRIPES; i++) {
         if ((il_load_relaxed(&space->stripes[i].word) & IL_OWNER) == k)
             il__mutex_orphan(&space->stripes[i], k, false);

@@ -30,7 +30,10 @@ from interlock.space import Space
 
 __all__ = [
     "AcquireTimeout",
+    "Barrier",
+    "Condition",
     "DeadlockDetected",
+    "Event",
     "InterlockError",
     "KindMismatch",
     "LayoutMismatch",
@@ -42,6 +45,7 @@ __all__ = [
     "Owner",
     "ParameterMismatch",
     "RLock",
+    "Semaphore",
     "Space",
     "SpaceError",
     "SpaceFull",
@@ -50,8 +54,12 @@ __all__ = [
     "synchronized",
 ]
 
-# Needed by few programs and dearer to import than everything above together (dataclasses, functools): on first use.
+# On first use: not every program needs them, and some are dearer to import than everything above together (dataclasses).
 _LATE = {
+    "Barrier": "interlock.barrier",
+    "Condition": "interlock.condition",
+    "Event": "interlock.event",
+    "Semaphore": "interlock.semaphore",
     "LockStatistics": "interlock.records",
     "ObjectInfo": "interlock.records",
     "Owner": "interlock.records",
@@ -60,8 +68,12 @@ _LATE = {
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from interlock.barrier import Barrier
+    from interlock.condition import Condition
     from interlock.decorator import synchronized
+    from interlock.event import Event
     from interlock.records import LockStatistics, ObjectInfo, Owner
+    from interlock.semaphore import Semaphore
 
 
 def __getattr__(name: str) -> object:

@@ -42,3 +42,19 @@ class Lock(Handle):
 
 class RLock(Handle):
     """Cannot be made here."""
+
+
+class Semaphore(Handle):
+    """Cannot be made here."""
+
+
+class Event(Handle):
+    """Cannot be made here."""
+
+
+class Condition(Handle):
+    """Cannot be made here."""
+
+
+class Barrier(Handle):
+    """Cannot be made here."""

@@ -90,7 +90,9 @@ class SpaceUnavailable(SpaceError):
     """No such space, no permission, no suitable file system, or wiped while in use."""
 
 
-KINDS = {1: "Lock", 2: "RLock"}
+KINDS = {1: "Lock", 2: "RLock", 3: "Semaphore", 4: "Event", 5: "Condition", 6: "Barrier"}
+
+PARAMETERS = {3: "initial value or bound", 5: "lock", 6: "number of parties"}
 
 
 def from_engine(
@@ -125,7 +127,12 @@ def from_engine(
                 path=path,
             )
         case "IL_PARAMETER":
-            return ParameterMismatch(f"{what} is in use with another parameter", name=name, path=path)
+            return ParameterMismatch(
+                f"{what} is in use with another {PARAMETERS.get(found_kind, 'parameter')}; open it with the same, or "
+                "Space.unlink() it when no program needs it",
+                name=name,
+                path=path,
+            )
         case "IL_SPACE_FULL":
             return SpaceFull(
                 f"{where} needs {wanted} more bytes and its file system has no room{reason}: "
@@ -149,7 +156,7 @@ def from_engine(
         case "IL_LAYOUT":
             return LayoutMismatch(
                 f"{where} has layout version {found}, this interlock uses another: run one version at a time, "
-                "or use another INTERLOCK_DIR; the file was left as it is",
+                "use another INTERLOCK_DIR, or remove the file once no program uses it; it was left as it is",
                 path=path,
             )
         case "IL_GARBAGE":

@@ -38,14 +38,26 @@ class LockLike(Base):
         return LockStatistics(*self._counts())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from interlock.space import reopen
-
-        return (reopen, (type(self), self.space.pickled(), self.name, self.on_recover, self._foreign_release))
+        options: dict[str, Any] = {"foreign_release": True} if self._foreign_release else {}
+        return pickled(self, on_recover=self.on_recover, **options)
 
     def __repr__(self) -> str:
         state = "locked" if self.locked() else "unlocked"
-        kind = type(self)
-        return f"<{state} {kind.__module__.partition('.')[0]}.{kind.__qualname__} object {self.name!r} at {id(self):#x}>"
+        return f"<{state} {title(self)} object {self.name!r} at {id(self):#x}>"
+
+
+def pickled(handle: native.Handle, *arguments: object, **options: object) -> tuple[Any, ...]:
+    """What __reduce__ returns for a handle that is made with these arguments after its name, and with these options."""
+    from interlock.space import reopen
+
+    handle._travels()
+    return (reopen, (type(handle), handle.space.pickled(), (handle.name, *arguments), options))
+
+
+def title(handle: native.Handle) -> str:
+    """The kind's public name, for a repr."""
+    kind = type(handle)
+    return f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
 
 
 def timeout_of(lock: LockLike, timeout: float | None, blocking: bool) -> AcquireTimeout:

@@ -9,11 +9,16 @@ from interlock.errors import SpaceUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
+    from interlock.barrier import Barrier
+    from interlock.condition import Condition
+    from interlock.event import Event
     from interlock.lock import Lock
     from interlock.records import ObjectInfo
     from interlock.rlock import RLock
+    from interlock.semaphore import Semaphore
 
 DEFAULT_URL = "shm:default"
 
@@ -59,6 +64,36 @@ class Space(native.Space):
         from interlock.rlock import RLock
 
         return RLock(name, space=self, **options)
+
+    def Semaphore(self, name: str | None = None, value: int = 1) -> Semaphore:
+        """interlock.Semaphore in this space."""
+        from interlock.semaphore import Semaphore
+
+        return Semaphore(name, value, space=self)
+
+    def Event(self, name: str | None = None) -> Event:
+        """interlock.Event in this space."""
+        from interlock.event import Event
+
+        return Event(name, space=self)
+
+    def Condition(self, name: str | None = None, lock: Lock | RLock | None = None) -> Condition:
+        """interlock.Condition in this space."""
+        from interlock.condition import Condition
+
+        return Condition(name, lock, space=self)
+
+    def Barrier(
+        self,
+        name: str | None = None,
+        parties: int = 0,
+        action: Callable[[], object] | None = None,
+        timeout: float | None = None,
+    ) -> Barrier:
+        """interlock.Barrier in this space."""
+        from interlock.barrier import Barrier
+
+        return Barrier(name, parties, action, timeout, space=self)
 
     def objects(self) -> list[ObjectInfo]:
         """The named objects there are, in no order: a snapshot, stripe by stripe.
@@ -118,10 +153,9 @@ def _default() -> tuple[str, str]:
     return _settled[0]
 
 
-def reopen(cls: type[Any], space: tuple[str, str, int], name: str, on_recover: object, foreign_release: bool) -> Any:
+def reopen(cls: type[Any], space: tuple[str, str, int], arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Unpickles a handle."""
-    options: dict[str, Any] = {"foreign_release": True} if foreign_release else {}
-    return cls(name, space=_reopen_space(*space), on_recover=on_recover, **options)
+    return cls(*arguments, space=_reopen_space(*space), **options)
 
 
 def _reopen_space(url: str, path: str, identity: int) -> Space:

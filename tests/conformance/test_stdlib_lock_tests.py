@@ -35,3 +35,35 @@ class ConditionWithRLockTests(lock_tests.ConditionTests):
         import threading
 
         self.condtype = lambda lock=None: threading.Condition(lock or interlock.RLock(space=space))
+
+
+class SemaphoreTests(lock_tests.SemaphoreTests):
+    @pytest.fixture(autouse=True)
+    def _own_space(self, space):
+        self.semtype = lambda value=1: interlock.Semaphore(value=value, space=space)
+
+
+class EventTests(lock_tests.EventTests):
+    # Looks into the lock inside threading.Event. Ours has none.
+    test_at_fork_reinit = test_reset_internal_locks = None
+
+    @pytest.fixture(autouse=True)
+    def _own_space(self, space):
+        self.eventtype = lambda: interlock.Event(space=space)
+
+
+class ConditionTests(lock_tests.ConditionTests):
+    # Makes a condition over a threading.Lock, which would exclude nobody in other processes: ours refuses it.
+    test_acquire = None
+
+    @pytest.fixture(autouse=True)
+    def _own_space(self, space):
+        self.condtype = lambda lock=None: interlock.Condition(lock=lock, space=space)
+
+
+class BarrierTests(lock_tests.BarrierTests):
+    @pytest.fixture(autouse=True)
+    def _own_space(self, space):
+        self.barriertype = lambda parties, action=None, timeout=None: interlock.Barrier(
+            None, parties, action, timeout, space=space
+        )

@@ -18,6 +18,8 @@ import interlock
 from tests.process.test_fork import in_child
 from tests.support import HOLDER, Program
 
+BOOT_ID = slice(96, 112)  # where the header has it (src/engine/il_layout.h)
+
 
 def refusal(function=lambda: interlock.Space("shm:default")):
     with pytest.raises(interlock.SpaceError) as raised:
@@ -132,13 +134,13 @@ def test_another_layout_version(directory):
 def test_file_of_an_earlier_boot_is_replaced(directory):
     interlock.Space("shm:made")
     made = bytearray((directory / f"interlock-{os.geteuid()}-made.ilk").read_bytes())
-    made[80:96] = bytes(16)  # its boot id
+    made[BOOT_ID] = bytes(16)
     path = directory / f"interlock-{os.geteuid()}-default.ilk"
     path.write_bytes(made)
     path.chmod(0o600)
     with interlock.Space("shm:default").Lock("x") as held:
         assert held
-    assert path.read_bytes()[80:96] != bytes(16)
+    assert path.read_bytes()[BOOT_ID] != bytes(16)
 
 
 def test_another_boot_id_does_not_matter_while_a_process_lives(space):
@@ -146,7 +148,7 @@ def test_another_boot_id_does_not_matter_while_a_process_lives(space):
     with Program(HOLDER, "x") as holder:
         assert holder.line() == "held"
         with open(space.path, "r+b") as file:
-            file.seek(80)
+            file.seek(BOOT_ID.start)
             file.write(bytes(16))
         with Program("import interlock; print(interlock.Lock('x').acquire(blocking=False), flush=True)") as other:
             assert other.line() == "False"

@@ -12,7 +12,10 @@ import interlock
 
 NAMES = [
     "AcquireTimeout",
+    "Barrier",
+    "Condition",
     "DeadlockDetected",
+    "Event",
     "InterlockError",
     "KindMismatch",
     "LayoutMismatch",
@@ -24,6 +27,7 @@ NAMES = [
     "Owner",
     "ParameterMismatch",
     "RLock",
+    "Semaphore",
     "Space",
     "SpaceError",
     "SpaceFull",

@@ -1,0 +1,334 @@
+/* Condition: threading.Condition's methods on a named queue of waiters, over a lock of its own or one given.
+ *
+ * Its own lock is the re-entrant lock in its own cell, so the condition's handle is the lock's as well. */
+#include "binding.h"
+#include "il_hash.h"
+
+typedef struct {
+    Handle handle;
+    Handle *lock; /* borrowed from itself when it is its own */
+} Condition;
+
+/* Condition(name, lock, space) */
+static PyObject *condition_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *name, *given, *space;
+    ModuleState *state = state_of(type);
+    if ((kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) || !PyArg_ParseTuple(args, "OOO", &name, &given, &space)) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_TypeError, "positional arguments only");
+        return NULL;
+    }
+    if (state == NULL)
+        return NULL;
+    Handle *lock = given != Py_None ? (Handle *)given : NULL;
+    uint64_t parameter = 0;
+    if (lock != NULL) {
+        if (!PyObject_TypeCheck(given, state->handle_type) || (lock->kind != IL_KIND_LOCK && lock->kind != IL_KIND_RLOCK)) {
+            PyErr_Format(PyExc_TypeError,
+                         "a Condition's lock must be an interlock Lock or RLock, not %.100s: "
+                         "another would not exclude other processes",
+                         Py_TYPE(given)->tp_name);
+            return NULL;
+        }
+        /* All who use the condition must use it with the same lock. */
+        Py_ssize_t length;
+        const char *text = PyUnicode_AsUTF8AndSize(lock->name, &length);
+        if (text == NULL)
+            return NULL;
+        parameter = il__hash(lock->space->segment->header->hash_key, text, (size_t)length) | 1u;
+        if (space == Py_None)
+            space = (PyObject *)lock->space;
+    }
+    Condition *self = (Condition *)handle_make(type, name, space, IL_KIND_CONDITION, parameter);
+    if (self == NULL)
+        return NULL;
+    if (lock != NULL && lock->space->segment != self->handle.space->segment) {
+        PyErr_SetString(PyExc_ValueError, "a Condition and its lock must live in the same space");
+        Py_DECREF(self);
+        return NULL;
+    }
+    self->lock = lock != NULL ? (Handle *)Py_NewRef(given) : &self->handle;
+    return (PyObject *)self;
+}
+
+static bool is_own(const Condition *self)
+{
+    return self->lock == &self->handle;
+}
+
+static int condition_traverse(PyObject *object, visitproc visit, void *arg)
+{
+    Condition *self = (Condition *)object;
+    if (self->lock != NULL && !is_own(self))
+        Py_VISIT(self->lock);
+    return handle_traverse(object, visit, arg);
+}
+
+static void condition_dealloc(PyObject *object)
+{
+    Condition *self = (Condition *)object;
+    if (self->lock != NULL && !is_own(self))
+        Py_CLEAR(self->lock);
+    handle_dealloc(object);
+}
+
+static bool is_reentrant(const Condition *self)
+{
+    return self->lock->kind != IL_KIND_LOCK;
+}
+
+/* How often this thread has the lock, for a Lock whether this process has; -1 with an exception. */
+static int64_t depth_of(Condition *self)
+{
+    Handle *lock = self->lock;
+    il_ref ref;
+    if (is_reentrant(self))
+        return rlock_depth(lock, &ref);
+    int failed;
+    ref = present_ref(lock, &failed);
+    uint64_t word = ref != 0 ? il_load_relaxed(&mutex_of(lock, ref)->word) : 0;
+    uint32_t slot = il_self(lock->space->segment);
+    return failed ? -1 : slot != 0 && (word & (IL_GENERATION | IL_OWNER)) == (il_ref_key(ref) | slot);
+}
+
+/* The depth, if the lock is held; -1 with an exception. */
+static int64_t check_held(Condition *self, const char *complaint)
+{
+    int64_t depth = depth_of(self);
+    if (depth == 0)
+        PyErr_SetString(PyExc_RuntimeError, complaint);
+    return depth > 0 ? depth : -1;
+}
+
+/* Lets go of the lock, however deep. 0, or -1 with an exception. */
+static int let_go(Condition *self)
+{
+    il_ref ref;
+    if (is_reentrant(self) && rlock_depth(self->lock, &ref) > 0)
+        il_store_relaxed(&mutex_of(self->lock, ref)->depth, 1);
+    PyObject *done = is_reentrant(self) ? rlock_release((PyObject *)self->lock, NULL)
+                                        : lock_release((PyObject *)self->lock, NULL);
+    Py_XDECREF(done);
+    return done != NULL ? 0 : -1;
+}
+
+/* --- acquire and release, which are the lock's --- */
+
+static PyObject *condition_acquire(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    Condition *self = (Condition *)object;
+    uint64_t deadline = IL_FOREVER;
+    if ((nargs != 0 || kwnames != NULL) && parse_acquire(args, nargs, kwnames, &deadline) < 0)
+        return NULL;
+    int taken = is_reentrant(self) ? rlock_take(self->lock, deadline) : lock_take(self->lock, deadline);
+    return taken < 0 ? NULL : PyBool_FromLong(taken);
+}
+
+static PyObject *condition_enter(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    return condition_acquire(object, NULL, 0, NULL);
+}
+
+static PyObject *condition_release(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    Condition *self = (Condition *)object;
+    return is_reentrant(self) ? rlock_release((PyObject *)self->lock, NULL) : lock_release((PyObject *)self->lock, NULL);
+}
+
+static PyObject *condition_exit(PyObject *object, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs))
+{
+    return condition_release(object, NULL);
+}
+
+static PyObject *condition_is_owned(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    int64_t depth = depth_of((Condition *)object);
+    return depth < 0 ? NULL : PyBool_FromLong(depth != 0);
+}
+
+/* --- waiting --- */
+
+static int enter_once(il_space *space, il_ref ref, il_wait *Py_UNUSED(wait), void *argument)
+{
+    return il_condition_enter(space, ref, argument);
+}
+
+/* Takes the lock back, as deep as it was, whatever signals come: wait() returns with it, as the statement around it expects. 0, or
+ * -1 with an exception when the space is lost, or when on_recover raised. */
+static int take_back(Condition *self, int64_t depth)
+{
+    il_ref taken;
+    if (take_deaf(self->lock, is_reentrant(self) ? il_rlock_lock : il_mutex_lock, &taken) < 0)
+        return -1;
+    if (is_reentrant(self))
+        il_store_relaxed(&mutex_of(self->lock, taken)->depth, (uint32_t)depth);
+    return 0;
+}
+
+/* Waits in the queue, where `record` stands. 1: notified; 0: not in time; -1: an exception is set. */
+static int wait_in_queue(Condition *self, il_ref ref, uint32_t record, uint64_t deadline)
+{
+    il_space *space = self->handle.space->segment;
+    il_wait wait = wait_until(deadline);
+    int code, notified, failed = 0;
+    do {
+        Py_BEGIN_ALLOW_THREADS;
+        code = il_condition_wait(space, ref, record, &wait);
+        Py_END_ALLOW_THREADS;
+        failed = code == IL_INTERRUPTED && PyErr_CheckSignals() != 0;
+    } while (code == IL_INTERRUPTED && !failed);
+    Py_BEGIN_ALLOW_THREADS;
+    notified = il_condition_leave(space, ref, record, failed);
+    Py_END_ALLOW_THREADS;
+    if (failed)
+        return -1;
+    if (notified < 0 || (code != IL_OK && code != IL_TIMEDOUT)) {
+        raise_code(state_of(Py_TYPE(self)), notified < 0 ? notified : code, self->handle.space, &self->handle, NULL, 0);
+        return -1;
+    }
+    return notified;
+}
+
+static PyObject *condition_wait(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    Condition *self = (Condition *)object;
+    Py_ssize_t named = kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0;
+    uint64_t deadline;
+    if (nargs + named > 1 ||
+        (named == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "timeout") != 0)) {
+        PyErr_SetString(PyExc_TypeError, "wait() takes one argument at most, timeout");
+        return NULL;
+    }
+    if (lenient_deadline(nargs + named > 0 ? args[0] : NULL, &deadline) < 0)
+        return NULL;
+    int64_t depth = check_held(self, "cannot wait on un-acquired lock");
+    if (depth < 0)
+        return NULL;
+    uint32_t record = 0;
+    il_wait wait = wait_until(IL_FOREVER);
+    il_ref ref;
+    if (perform(&self->handle, enter_once, &record, &wait, &ref) != IL_OK)
+        return NULL;
+    if (let_go(self) < 0) {
+        il_condition_leave(self->handle.space->segment, ref, record, true);
+        return NULL;
+    }
+    int notified = wait_in_queue(self, ref, record, deadline);
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (take_back(self, depth) < 0) {
+        Py_XDECREF(type);
+        Py_XDECREF(value);
+        Py_XDECREF(traceback);
+        return NULL;
+    }
+    PyErr_Restore(type, value, traceback);
+    return notified < 0 ? NULL : PyBool_FromLong(notified);
+}
+
+static int notify_once(il_space *space, il_ref ref, il_wait *Py_UNUSED(wait), void *argument)
+{
+    return il_condition_notify(space, ref, *(uint32_t *)argument);
+}
+
+static PyObject *notify(Condition *self, uint32_t count)
+{
+    il_wait wait = wait_until(IL_FOREVER);
+    il_ref ref;
+    if (check_held(self, "cannot notify on un-acquired lock") < 0 ||
+        perform(&self->handle, notify_once, &count, &wait, &ref) != IL_OK)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *condition_notify(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    Py_ssize_t named = kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0;
+    long count = 1;
+    if (nargs + named > 1 ||
+        (named == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "n") != 0)) {
+        PyErr_SetString(PyExc_TypeError, "notify() takes one argument at most, n");
+        return NULL;
+    }
+    if (nargs + named > 0) {
+        int overflow;
+        count = PyLong_AsLongAndOverflow(args[0], &overflow);
+        if (count == -1 && PyErr_Occurred())
+            return NULL;
+        if (overflow != 0)
+            count = overflow > 0 ? UINT32_MAX : 0;
+    }
+    return notify((Condition *)object, count <= 0 ? 0 : count > UINT32_MAX ? UINT32_MAX : (uint32_t)count);
+}
+
+static PyObject *condition_notify_all(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    return notify((Condition *)object, UINT32_MAX);
+}
+
+static int waiters_once(il_space *space, il_ref ref, il_wait *Py_UNUSED(wait), void *argument)
+{
+    return il_condition_waiters(space, ref, argument);
+}
+
+static PyObject *condition_waiters(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    Handle *self = (Handle *)object;
+    uint32_t count = 0;
+    il_wait wait = wait_until(IL_FOREVER);
+    il_ref ref;
+    return perform(self, waiters_once, &count, &wait, &ref) == IL_OK ? PyLong_FromUnsignedLong(count) : NULL;
+}
+
+static PyObject *condition_lock(PyObject *object, void *Py_UNUSED(closure))
+{
+    Condition *self = (Condition *)object;
+    return is_own(self) ? Py_NewRef(Py_None) : Py_NewRef(self->lock);
+}
+
+static PyMethodDef condition_methods[] = {
+    {"acquire", (PyCFunction)(void (*)(void))condition_acquire, METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("acquire($self, /, blocking=True, timeout=-1)\n--\n\nTake the condition's lock, as the lock's acquire.")},
+    {"release", condition_release, METH_NOARGS,
+     PyDoc_STR("release($self, /)\n--\n\nGive the condition's lock back, as the lock's release.")},
+    {"__enter__", condition_enter, METH_NOARGS, NULL},
+    {"__exit__", (PyCFunction)(void (*)(void))condition_exit, METH_FASTCALL, NULL},
+    {"wait", (PyCFunction)(void (*)(void))condition_wait, METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("wait($self, /, timeout=None)\n--\n\n"
+               "Let go of the lock, wait until notified, at most `timeout` seconds (None: for ever), and take it back.\n\n"
+               "Returns whether it was notified. Waiters are notified in the order of arrival.\n"
+               "Raises RuntimeError without the lock, OverflowError for a timeout above threading.TIMEOUT_MAX,\n"
+               "SpaceError when the space is unusable.")},
+    {"notify", (PyCFunction)(void (*)(void))condition_notify, METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("notify($self, /, n=1)\n--\n\n"
+               "Notify the first n who wait; a waiter that was killed is not counted.\n\n"
+               "Raises RuntimeError without the lock.")},
+    {"notify_all", condition_notify_all, METH_NOARGS,
+     PyDoc_STR("notify_all($self, /)\n--\n\nNotify all who wait.\n\nRaises RuntimeError without the lock.")},
+    {"_is_owned", condition_is_owned, METH_NOARGS, NULL},
+    {"_waiters", condition_waiters, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef condition_getset[] = {
+    {"_lock", condition_lock, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot condition_slots[] = {
+    {Py_tp_doc, PyDoc_STR("The hot half of interlock.Condition.")},
+    {Py_tp_new, condition_new},
+    {Py_tp_dealloc, condition_dealloc},
+    {Py_tp_traverse, condition_traverse},
+    {Py_tp_methods, condition_methods},
+    {Py_tp_getset, condition_getset},
+    {0, NULL},
+};
+
+PyType_Spec condition_spec = {
+    .name = "interlock._engine.Condition",
+    .basicsize = sizeof(Condition),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = condition_slots,
+};

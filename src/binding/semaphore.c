@@ -1,0 +1,173 @@
+/* Semaphore: threading.Semaphore's methods on a named count. */
+#include "binding.h"
+
+enum { MOST_PERMITS = 0x7FFFFFFF };
+
+/* A number of permits; `least` is the smallest that is meant. -1 with an exception. */
+static long permits_from(PyObject *given, long least, const char *complaint)
+{
+    int overflow;
+    long number = PyLong_AsLongAndOverflow(given, &overflow);
+    if (number == -1 && PyErr_Occurred())
+        return -1;
+    if (overflow < 0 || (overflow == 0 && number < least))
+        PyErr_SetString(PyExc_ValueError, complaint);
+    else if (overflow > 0 || number > MOST_PERMITS)
+        PyErr_SetString(PyExc_OverflowError, "a semaphore has at most 2147483647 permits");
+    else
+        return number;
+    return -1;
+}
+
+/* Semaphore(name, value, bound, space) */
+static PyObject *semaphore_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *name, *value, *bound, *space;
+    if ((kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) || !PyArg_ParseTuple(args, "OOOO", &name, &value, &bound, &space)) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_TypeError, "positional arguments only");
+        return NULL;
+    }
+    long initial = permits_from(value, 0, "semaphore initial value must be >= 0");
+    long most = initial < 0 || bound == Py_None ? MOST_PERMITS : permits_from(bound, 0, "a bound must be >= 0");
+    if (initial < 0 || most < 0)
+        return NULL;
+    return (PyObject *)handle_make(type, name, space, IL_KIND_SEMAPHORE,
+                                   il_semaphore_parameter((uint32_t)initial, (uint32_t)most));
+}
+
+static il_cell *cell_of(Handle *self, il_ref ref)
+{
+    return &self->space->cells[(uint32_t)ref];
+}
+
+static int acquire_once(il_space *space, il_ref ref, il_wait *wait, void *Py_UNUSED(argument))
+{
+    return il_semaphore_acquire(space, il_ref_cell(space, ref), il_ref_key(ref), wait);
+}
+
+/* 1: taken; 0: not in time; -1: an exception is set. */
+static int acquire(Handle *self, uint64_t deadline)
+{
+    il_ref ref = il_load_relaxed(&self->ref);
+    if (self->space->self == self->space->segment->self && il_semaphore_try_fast(cell_of(self, ref), il_ref_key(ref)))
+        return 1;
+    il_wait wait = wait_until(deadline);
+    int code = perform(self, acquire_once, NULL, &wait, &ref);
+    return code == PERFORM_FAILED ? -1 : code == IL_OK;
+}
+
+static int release_once(il_space *space, il_ref ref, il_wait *Py_UNUSED(wait), void *argument)
+{
+    return il_semaphore_release(space, il_ref_cell(space, ref), il_ref_key(ref), *(uint32_t *)argument);
+}
+
+static PyObject *release(Handle *self, uint32_t count)
+{
+    il_ref ref = il_load_relaxed(&self->ref);
+    if (count == 1 && self->space->self == self->space->segment->self &&
+        il_semaphore_release_fast(cell_of(self, ref), il_ref_key(ref)))
+        Py_RETURN_NONE;
+    il_wait wait = {.deadline_ns = IL_NOW};
+    int code = perform(self, release_once, &count, &wait, &ref);
+    if (code == IL_BUSY) { /* the table's stripe was */
+        wait = wait_until(IL_FOREVER);
+        code = perform(self, release_once, &count, &wait, &ref);
+    }
+    if (code == IL_OK)
+        Py_RETURN_NONE;
+    if (code == IL_OVERFLOW)
+        PyErr_SetString(PyExc_ValueError, "semaphore released too many times");
+    return NULL;
+}
+
+static PyObject *semaphore_acquire(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    uint64_t deadline = IL_FOREVER;
+    if ((nargs != 0 || kwnames != NULL) && parse_acquire(args, nargs, kwnames, &deadline) < 0)
+        return NULL;
+    int taken = acquire((Handle *)object, deadline);
+    return taken < 0 ? NULL : PyBool_FromLong(taken);
+}
+
+static PyObject *semaphore_enter(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    if (acquire((Handle *)object, IL_FOREVER) < 0)
+        return NULL;
+    Py_RETURN_TRUE;
+}
+
+static PyObject *semaphore_release(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    Py_ssize_t named = kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0;
+    if (nargs + named == 0)
+        return release((Handle *)object, 1);
+    if (nargs + named > 1 ||
+        (named == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "n") != 0)) {
+        PyErr_SetString(PyExc_TypeError, "release() takes one argument at most, n");
+        return NULL;
+    }
+    long count = permits_from(args[0], 1, "n must be one or more");
+    return count < 0 ? NULL : release((Handle *)object, (uint32_t)count);
+}
+
+static PyObject *semaphore_exit(PyObject *object, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs))
+{
+    return release((Handle *)object, 1);
+}
+
+static PyObject *semaphore_value(PyObject *object, void *Py_UNUSED(closure))
+{
+    Handle *self = (Handle *)object;
+    int failed, code = IL_STALE;
+    uint32_t value = (uint32_t)self->parameter; /* of one that was unlinked: its name begins anew */
+    while (code == IL_STALE) {
+        il_ref ref = present_ref(self, &failed);
+        if (failed)
+            return NULL;
+        code = ref != 0 ? il_semaphore_value(cell_of(self, ref), il_ref_key(ref), &value) : IL_OK;
+    }
+    return PyLong_FromUnsignedLong(value);
+}
+
+static PyObject *semaphore_initial(PyObject *object, void *Py_UNUSED(closure))
+{
+    return PyLong_FromUnsignedLong((uint32_t)((Handle *)object)->parameter);
+}
+
+static PyMethodDef semaphore_methods[] = {
+    {"acquire", (PyCFunction)(void (*)(void))semaphore_acquire, METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("acquire($self, /, blocking=True, timeout=None)\n--\n\n"
+               "Take a permit; wait for it at most `timeout` seconds (-1 or None: for ever).\n\n"
+               "Returns whether it was taken.\n"
+               "Raises ValueError for a negative or NaN timeout or one given with blocking=False,\n"
+               "OverflowError for one above threading.TIMEOUT_MAX, SpaceError when the space is unusable.")},
+    {"release", (PyCFunction)(void (*)(void))semaphore_release, METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("release($self, /, n=1)\n--\n\n"
+               "Give n permits, whoever took any, and let as many waiters go on.\n\n"
+               "Raises ValueError for n < 1 and when there would be more permits than the bound; then none is given.")},
+    {"__enter__", semaphore_enter, METH_NOARGS, NULL},
+    {"__exit__", (PyCFunction)(void (*)(void))semaphore_exit, METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef semaphore_getset[] = {
+    {"_initial", semaphore_initial, NULL, NULL, NULL},
+    {"value", semaphore_value, NULL, PyDoc_STR("How many permits there are to be had. A snapshot."), NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot semaphore_slots[] = {
+    {Py_tp_doc, PyDoc_STR("The hot half of interlock.Semaphore.")},
+    {Py_tp_new, semaphore_new},
+    {Py_tp_methods, semaphore_methods},
+    {Py_tp_getset, semaphore_getset},
+    {0, NULL},
+};
+
+PyType_Spec semaphore_spec = {
+    .name = "interlock._engine.Semaphore",
+    .basicsize = sizeof(Handle),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = semaphore_slots,
+};

@@ -1,0 +1,146 @@
+/* Queues of waiters: a record for each, linked in the order of arrival, under the object's stripe.
+ *
+ * What a death may leave, and why it does no harm:
+ *   - a record being made, in no queue: the reaper frees it, since it names no object yet;
+ *   - a record whose waiter died in the queue: the reaper takes the name of the owner off it and nothing else, because it must
+ *     not wait for the stripe; whoever holds the stripe next takes it out;
+ *   - a record that names its object and is not linked yet: stays out of use for as long as the object has its name. There
+ *     are two instructions in which to die for that;
+ *   - a queue half changed: every link is written so that the queue is whole before and after. `last` is only a hint, and is
+ *     never left at a record that is taken out. */
+#include "il_engine.h"
+#include "il_platform.h"
+
+/* The stripe mutex of a cell: that of its bucket (il_table.c). */
+static il_mutex *stripe_of(const il_space *space, il_ref ref)
+{
+    uint32_t index = (uint32_t)ref, level = 0;
+    while (index >= il_cells_of_levels(level + 1))
+        level++;
+    return &space->stripes[(index - il_cells_of_levels(level)) / IL_WAYS & (IL_STRIPES - 1)];
+}
+
+int il__object_lock(il_space *space, il_ref ref)
+{
+    il_wait wait = {.deadline_ns = IL_FOREVER};
+    int code;
+    do
+        code = il_mutex_lock(space, stripe_of(space, ref), 0, IL_STRIPE_HOLDER, &wait);
+    while (code == IL_INTERRUPTED);
+    if (code != IL_OK)
+        return code;
+    if (il_load_relaxed(&space->wiped))
+        code = IL_WIPED;
+    else if ((il_load_relaxed(&il_ref_cell(space, ref)->mutex.word) & IL_GENERATION) != il_ref_key(ref))
+        code = IL_STALE;
+    if (code != IL_OK)
+        il__object_unlock(space, ref);
+    return code;
+}
+
+void il__object_unlock(il_space *space, il_ref ref)
+{
+    il_mutex *stripe = stripe_of(space, ref);
+    if (!il_mutex_unlock_fast(stripe, 0, il_self(space)))
+        il_mutex_unlock(space, stripe, 0, 0);
+}
+
+int il__record_new(il_space *space, uint32_t *index)
+{
+    int code = il_self(space) != 0 ? IL_OK : il_attach(space);
+    while (code == IL_OK) {
+        /* Acquire: pairs with the release in grow(). */
+        uint32_t levels = il_load_acquire(&space->header->record_levels), count = il_records_of_levels(levels);
+        uint32_t start = il_load_relaxed(&space->header->record_hint);
+        for (uint32_t i = 0; i < count; i++) {
+            uint32_t at = (start + i) % count;
+            il_record *record = &space->records[at];
+            /* Acquire: pairs with the release in il__queue_remove. The turn in `owner` tells whether the record was in use
+             * between the two loads and the compare-and-swap. Record 0 is never used: 0 ends a queue. */
+            uint32_t owner = il_load_acquire(&record->owner);
+            if (at == 0 || (owner & IL_OWNER) != 0 || il_load_relaxed(&record->object) != 0 ||
+                !il_cas32_acquire(&record->owner, &owner, (owner + IL_RECORD_TURN) | il_self(space)))
+                continue;
+            il_store_relaxed(&space->header->record_hint, at + 1);
+            *index = at;
+            return IL_OK;
+        }
+        code = il__segment_grow_records(space, levels);
+    }
+    return code;
+}
+
+/* The owner is the caller. */
+static void disown(il_record *record)
+{
+    /* Release: pairs with the acquire in il__record_new. */
+    il_store_release(&record->owner, il_load_relaxed(&record->owner) & ~IL_OWNER);
+}
+
+void il__record_free(il_space *space, uint32_t index)
+{
+    disown(&space->records[index]);
+}
+
+/* The stores in this file that a death may come between are releases, so that the compiler keeps their order. */
+
+void il__queue_append(il_space *space, il_ref ref, uint32_t index)
+{
+    il_state *state = &il_ref_cell(space, ref)->state;
+    il_store_relaxed(&space->records[index].next, 0);
+    il_store_release(&space->records[index].object, ref);
+    uint32_t last = il_load_relaxed(&state->queue.last);
+    if (last == 0)
+        last = il_load_relaxed(&state->queue.first);
+    for (uint32_t next; last != 0 && (next = il_load_relaxed(&space->records[last].next)) != 0;)
+        last = next;
+    il_store_release(last == 0 ? &state->queue.first : &space->records[last].next, index);
+    il_store_release(&state->queue.last, index);
+}
+
+void il__queue_remove(il_space *space, il_ref ref, uint32_t index)
+{
+    il_state *state = &il_ref_cell(space, ref)->state;
+    uint32_t before = 0, at = il_load_relaxed(&state->queue.first);
+    while (at != 0 && at != index) {
+        before = at;
+        at = il_load_relaxed(&space->records[at].next);
+    }
+    if (at == index) {
+        if (il_load_relaxed(&state->queue.last) == index)
+            il_store_release(&state->queue.last, before);
+        il_store_release(before == 0 ? &state->queue.first : &space->records[before].next,
+                         il_load_relaxed(&space->records[index].next));
+    }
+    il_record *record = &space->records[index];
+    il_store_release(&record->object, 0);
+    if ((il_load_relaxed(&record->owner) & IL_OWNER) != 0) /* ours, or else a dead one's that the reaper has disowned */
+        disown(record);
+}
+
+uint32_t il__queue_tidy(il_space *space, il_ref ref, uint32_t *left)
+{
+    il_state *state = &il_ref_cell(space, ref)->state;
+    uint32_t alive = 0, next;
+    for (uint32_t at = il_load_relaxed(&state->queue.first); at != 0; at = next) {
+        il_record *record = &space->records[at];
+        next = il_load_relaxed(&record->next);
+        if (il__record_owner(record) != 0) {
+            alive++;
+            continue;
+        }
+        if (left != NULL)
+            left[il_load_relaxed(&record->state) % IL_WAIT_STATES]++;
+        il__queue_remove(space, ref, at);
+    }
+    return alive;
+}
+
+void il__records_sweep(il_space *space, uint32_t k)
+{
+    uint32_t count = il_records_of_levels(il_load_acquire(&space->header->record_levels));
+    for (uint32_t i = 1; i < count; i++) {
+        if (il__record_owner(&space->records[i]) == k)
+            disown(&space->records[i]); /* nobody else writes it: its owner is dead, and ours to speak for */
+    }
+}
