@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The project's commands, each with all its set-up: needs Python 3.11 or newer and a C compiler, nothing else.
+"""The project's commands, each with all its set-up: needs Python 3.11 or newer, a C compiler and a package index.
 
     python3 dev.py selftest         prove on this machine what the library is for
     python3 dev.py test             run the tests
@@ -66,6 +66,11 @@ def main() -> int:
     try:
         python = environment(extras)
     except subprocess.CalledProcessError as error:
+        print(
+            "Set-up failed, see above. It needs a C compiler and Python's headers (Debian: build-essential python3-dev "
+            "python3-venv) and a package index.",
+            file=sys.stderr,
+        )
         return error.returncode
     os.environ.pop("PYTHONPATH", None)
     return subprocess.run([python, *command, *sys.argv[2:]], cwd=ROOT, check=False).returncode

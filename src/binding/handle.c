@@ -24,7 +24,7 @@ uint64_t new_token(void)
 
 /* --- making --- */
 
-static int check_name(PyTypeObject *type, PyObject *given, PyObject **name)
+static int check_name(PyTypeObject *type, uint8_t kind, PyObject *given, PyObject **name)
 {
     if (given == NULL || given == Py_None) {
         uint64_t random[2];
@@ -41,7 +41,9 @@ static int check_name(PyTypeObject *type, PyObject *given, PyObject **name)
         return *name != NULL ? 0 : -1;
     }
     if (!PyUnicode_Check(given)) {
-        const char *hint = PyLong_Check(given) ? "; a number is passed by keyword (value=…)" : "";
+        const char *hint = !PyLong_Check(given)            ? ""
+                           : kind == IL_KIND_SEMAPHORE ? "; a number of permits is passed as value=…"
+                                                       : "; write it as a str";
         PyErr_Format(PyExc_TypeError, "%s() takes a name (str) first, not %.100s%s", type->tp_name,
                      Py_TYPE(given)->tp_name, hint);
         return -1;
@@ -145,7 +147,7 @@ Handle *handle_make(PyTypeObject *type, PyObject *name, PyObject *space, uint8_t
 {
     ModuleState *state = state_of(type);
     PyObject *checked;
-    if (state == NULL || check_name(type, name, &checked) < 0)
+    if (state == NULL || check_name(type, kind, name, &checked) < 0)
         return NULL;
     SpaceObject *place = space_for(state, space);
     Handle *self = place != NULL ? (Handle *)type->tp_alloc(type, 0) : NULL;
@@ -264,16 +266,16 @@ static int deadline_of(PyObject *timeout, bool blocking, uint64_t *deadline)
         if (PyErr_Occurred() == NULL)
             return 0;
         if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
-            PyErr_SetString(PyExc_OverflowError, "timeout value is too large");
+            PyErr_SetString(PyExc_OverflowError, "timeout value is too large: None is for ever");
         }
         return -1;
     }
     if (!blocking)
         PyErr_SetString(PyExc_ValueError, "can't specify a timeout for a non-blocking call");
     else if (isnan(seconds) || seconds < 0)
-        PyErr_SetString(PyExc_ValueError, "timeout value must be a non-negative number");
+        PyErr_SetString(PyExc_ValueError, "timeout value must be a non-negative number of seconds, or -1 or None for ever");
     else if (seconds > (double)TIMEOUT_MAX_SECONDS)
-        PyErr_SetString(PyExc_OverflowError, "timeout value is too large");
+        PyErr_SetString(PyExc_OverflowError, "timeout value is too large: None is for ever");
     else {
         *deadline = seconds == 0 ? IL_NOW : il_clock_ns() + (uint64_t)ceil(seconds * 1e9);
         return 0;

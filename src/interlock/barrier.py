@@ -21,13 +21,14 @@ class Barrier(native.Barrier):
     Args:
         name: as for Lock; None: anonymous.
         parties: how many have to come, 1 to 2^31 - 1; every opener must give the same.
-        action: called without arguments by the last party, while the others still wait. If it raises, the barrier is broken.
+        action: called without arguments by the last party, while the others still wait. If it raises, the barrier is
+            broken.
         timeout: seconds that wait() waits unless told otherwise; None: for ever.
         space: a Space or its URL; None: the default space.
 
     Fork: works in the child.
-    Death of a process: when a party that waits dies, or the one that runs the action, the barrier is broken and all others get
-    threading.BrokenBarrierError within some milliseconds; reset() makes it good again.
+    Death of a process: when a party that waits dies, or the one that runs the action, the barrier is broken and all others
+    get threading.BrokenBarrierError within some milliseconds; reset() makes it good again.
 
     Raises:
         ValueError, OverflowError, TypeError: a number of parties, an action or a timeout that is none.

@@ -31,8 +31,10 @@ def synchronized(
     that calls itself waits for itself: the lock is not re-entrant.
 
     Raises:
-        TypeError: for a coroutine function, since waiting would stop its event loop.
+        TypeError: for a coroutine function, since waiting would stop its event loop; for a name that is no str.
     """
+    if not isinstance(name, str):
+        raise TypeError(f'write @synchronized("name"): it takes a lock\'s name, not {type(name).__name__}')
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         if iscoroutinefunction(function):

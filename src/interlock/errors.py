@@ -115,7 +115,10 @@ def from_engine(
             return NotHeld(f"{what} is not held: release it only after acquire", name=name, path=path)
         case "IL_NOT_OWNER":
             return NotOwner(
-                f"{what} is held by another process or thread: only its owner may release it", name=name, path=path
+                f"{what} is held by another process or thread: only its owner may release it "
+                "(a forked child owns nothing that its parent holds)",
+                name=name,
+                path=path,
             )
         case "IL_DEPTH":
             return InterlockError(f"{what} is acquired too many times by one thread", name=name, path=path)

@@ -33,7 +33,8 @@ class Space(native.Space):
 
     Args:
         url: "shm:NAME" for shared memory of this user on this machine. None: what INTERLOCK_SPACE says, else
-            "shm:default". NAME is any text of 1 to 150 bytes in UTF-8.
+            "shm:default". NAME is any text of 1 to 200 bytes, where a byte that is no ASCII letter, no digit and not one
+            of -_. counts as three.
 
     The space's file lies in INTERLOCK_DIR; without that in /dev/shm, else in $XDG_RUNTIME_DIR, else in the directory for
     temporary files. It is made on first use, belongs to the user, and is never overwritten.
@@ -182,7 +183,7 @@ def _file_of(url: object) -> str:
         raise TypeError(f"a space's URL is a str, not {type(url).__name__}")
     scheme, _, name = url.partition(":")
     if scheme != "shm":
-        raise ValueError(f"no space of this kind: {url!r} (use 'shm:NAME')")
+        raise ValueError(f"no space of this kind: {url!r} (in space= or INTERLOCK_SPACE): write 'shm:NAME'")
     encoded = "".join(
         chr(byte) if (chr(byte).isalnum() and byte < 128) or byte in b"-_." else f"%{byte:02X}" for byte in name.encode()
     )
