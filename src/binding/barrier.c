@@ -59,6 +59,7 @@ static int barrier_clear(PyObject *object)
 
 static void barrier_dealloc(PyObject *object)
 {
+    PyObject_GC_UnTrack(object); /* first: what goes may run code, and the collector */
     Py_CLEAR(((Barrier *)object)->action);
     Py_CLEAR(((Barrier *)object)->timeout);
     handle_dealloc(object);
@@ -76,43 +77,48 @@ static PyObject *broken(void)
 }
 
 typedef struct {
-    uint32_t record, place;
+    il_ticket ticket;
+    uint32_t place;
 } arrival;
 
 static int enter_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
 {
     arrival *here = argument;
-    return il_barrier_enter(space, ref, wait, &here->record, &here->place);
+    return il_barrier_enter(space, ref, wait, &here->ticket, &here->place);
 }
 
 /* The last party: runs the action while the others wait. */
-static int act(Barrier *self, il_ref ref, uint32_t record)
+static int act(Barrier *self, il_ref ref, il_ticket ticket)
 {
     PyObject *result = self->action != NULL ? PyObject_CallNoArgs(self->action) : Py_NewRef(Py_None);
     PyObject *type, *value, *traceback;
     int code;
     PyErr_Fetch(&type, &value, &traceback);
     Py_BEGIN_ALLOW_THREADS;
-    code = il_barrier_finish(self->handle.space->segment, ref, record, result != NULL);
+    code = il_barrier_finish(self->handle.space->segment, ref, ticket, result != NULL);
     Py_END_ALLOW_THREADS;
     PyErr_Restore(type, value, traceback);
     Py_XDECREF(result);
     return result != NULL ? code : PERFORM_FAILED;
 }
 
-static int wait_for_others(Barrier *self, il_ref ref, uint32_t record, uint64_t deadline)
+static int wait_for_others(Barrier *self, il_ref ref, il_ticket ticket, PyObject *timeout)
 {
     il_space *space = self->handle.space->segment;
+    uint64_t deadline = IL_FOREVER;
+    lenient_deadline(timeout, &deadline); /* which has been checked: from now on */
     il_wait wait = wait_until(deadline);
     int code;
     for (;;) {
         Py_BEGIN_ALLOW_THREADS;
-        code = il_barrier_wait(space, ref, record, &wait);
+        code = il_barrier_wait(space, ref, ticket, &wait);
         Py_END_ALLOW_THREADS;
         if (code != IL_INTERRUPTED)
             return code;
         if (PyErr_CheckSignals() != 0) {
-            il_barrier_leave(space, ref, record);
+            Py_BEGIN_ALLOW_THREADS;
+            il_barrier_leave(space, ref, ticket);
+            Py_END_ALLOW_THREADS;
             return PERFORM_FAILED;
         }
     }
@@ -131,14 +137,14 @@ static PyObject *barrier_wait(PyObject *object, PyObject *const *args, Py_ssize_
     uint64_t deadline;
     if (lenient_deadline(timeout, &deadline) < 0)
         return NULL;
-    arrival here = {0, 0};
+    arrival here = {0};
     il_wait wait = wait_until(IL_FOREVER);
     il_ref ref;
     int code = perform(&self->handle, enter_once, &here, &wait, &ref);
     if (code == IL_LAST)
-        code = act(self, ref, here.record);
+        code = act(self, ref, here.ticket);
     else if (code == IL_OK)
-        code = wait_for_others(self, ref, here.record, deadline);
+        code = wait_for_others(self, ref, here.ticket, timeout);
     if (code == IL_OK)
         return PyLong_FromUnsignedLong(here.place);
     if (code == IL_BROKEN)
@@ -148,14 +154,14 @@ static PyObject *barrier_wait(PyObject *object, PyObject *const *args, Py_ssize_
     return NULL;
 }
 
-static int reset_once(il_space *space, il_ref ref, il_wait *Py_UNUSED(wait), void *Py_UNUSED(argument))
+static int reset_once(il_space *space, il_ref ref, il_wait *wait, void *Py_UNUSED(argument))
 {
-    return il_barrier_reset(space, ref);
+    return il_barrier_reset(space, ref, wait);
 }
 
-static int abort_once(il_space *space, il_ref ref, il_wait *Py_UNUSED(wait), void *Py_UNUSED(argument))
+static int abort_once(il_space *space, il_ref ref, il_wait *wait, void *Py_UNUSED(argument))
 {
-    return il_barrier_abort(space, ref);
+    return il_barrier_abort(space, ref, wait);
 }
 
 static PyObject *at_once(PyObject *object, operation call)
@@ -180,10 +186,10 @@ typedef struct {
     bool broken;
 } looks;
 
-static int look_once(il_space *space, il_ref ref, il_wait *Py_UNUSED(wait), void *argument)
+static int look_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
 {
     looks *seen = argument;
-    return il_barrier_look(space, ref, &seen->waiting, &seen->broken);
+    return il_barrier_look(space, ref, wait, &seen->waiting, &seen->broken);
 }
 
 static int look(PyObject *object, looks *seen)

@@ -16,7 +16,7 @@
 #endif
 
 typedef struct {
-    PyTypeObject *space_type, *handle_type;
+    PyTypeObject *space_type, *handle_type, *locklike_type;
     PyObject *exception_of;  /* interlock.errors.from_engine */
     PyObject *owner_of;      /* interlock.records.owner_of */
     PyObject *timeout_of;    /* interlock.locklike.timeout_of: the AcquireTimeout for hold() */
@@ -36,22 +36,27 @@ typedef struct {
 } SpaceObject;
 
 /* A handle: a name in a space. Kinds differ in their methods only. */
-typedef struct {
+typedef struct Handle {
     PyObject_HEAD
     il_u64 ref; /* il_ref; 0 until found. Atomic, because threads look it up again on their own */
     SpaceObject *space;
     PyObject *name;
     PyObject *on_recover; /* NULL: none */
     PyObject *weakrefs;
+    int (*take)(struct Handle *, uint64_t deadline); /* lock-like kinds: 1: taken; 0: not in time; -1: an exception is set */
+    PyObject *(*give)(PyObject *, PyObject *);       /* … and their release */
+    il_u64 share;       /* il_share, of kinds that have them … */
+    il_u32 share_slot;  /* … and the process slot whose it is: a forked child finds its own */
     uint64_t parameter; /* the kind's size or bound */
-    uint32_t made_at;   /* how often this process had forked when the handle made up its name; see `rooted` */
+    uint32_t made_at;   /* how often this process had forked when the handle made up its name, see `rooted` … */
+    uint32_t made_by;   /* … and its process slot */
     uint8_t kind;
     bool foreign_release;
     bool rooted; /* anonymous, made here and pickled for nobody: if this process has not forked either, it has no other handle */
 } Handle;
 
-extern PyType_Spec space_spec, handle_spec, lock_spec, rlock_spec, hold_spec, semaphore_spec, event_spec, condition_spec,
-    barrier_spec;
+extern PyType_Spec space_spec, handle_spec, locklike_spec, lock_spec, rlock_spec, hold_spec, semaphore_spec, event_spec, condition_spec,
+    barrier_spec, read_lock_spec, write_lock_spec, bounded_spec;
 
 /* The state of the module that defined the handle's type. */
 ModuleState *state_of(PyTypeObject *type);
@@ -82,13 +87,35 @@ static inline uint64_t this_token(void)
     return token != 0 ? token : new_token();
 }
 
-/* Parses (blocking=True, timeout=-1) as threading does, and multiprocessing's `block` and `timeout=None`. */
-int parse_acquire(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, uint64_t *deadline);
+/* Parses (blocking=True, timeout=-1) as threading.Lock does, and multiprocessing's `block` and `timeout=None`; `lenient`: a
+ * timeout that is not positive is "now", as threading.Semaphore has it. */
+int parse_acquire(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, bool lenient, uint64_t *deadline);
 
-PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8_t kind);
+/* 0, or -1 with an exception when the handle's space was closed. */
+int check_open(Handle *self);
+
+/* A lock-like handle, from Python's arguments. */
+PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8_t kind,
+                     int (*take_it)(Handle *, uint64_t), PyObject *(*give_it)(PyObject *, PyObject *));
 
 /* A handle of a kind; name and space may be NULL or None. NULL with an exception. */
 Handle *handle_make(PyTypeObject *type, PyObject *name, PyObject *space, uint8_t kind, uint64_t parameter);
+
+/* This process's share of the handle's object, found or made if need be: IL_OK, or an engine code. */
+int share_of(Handle *self, il_ref ref, il_share *share);
+
+static inline il_share kept_share(Handle *self)
+{
+    /* Acquire: pairs with the release in share_of. */
+    uint32_t slot = il_load_acquire(&self->share_slot);
+    return slot != 0 && slot == il_load_relaxed(self->space->self) ? il_load_relaxed(&self->share) : 0;
+}
+
+/* What is known of the owner who died holding it, as a record. */
+PyObject *dead_owner(Handle *self, il_ref ref);
+
+/* Lets on_recover repair what a dead owner left. 1, or -1 with an exception: then the lock is free again, and still marked. */
+int recover(Handle *self, il_ref ref);
 
 /* For kinds that keep more than a handle does. */
 int handle_traverse(PyObject *object, visitproc visit, void *arg);
@@ -114,7 +141,10 @@ typedef int (*lock_function)(il_space *, il_mutex *, uint64_t key, uint64_t hold
 /* Takes the handle's mutex the long way. 1: taken, and `taken` is where; 0: not in time; -1: an exception is set. */
 int take(Handle *self, lock_function lock, uint64_t deadline, il_ref *taken);
 
-/* The same, for ever, and without letting signal handlers run. */
+/* The same without on_recover, as `wait` says; `deaf`: without letting signal handlers run. */
+int take_bare(Handle *self, lock_function lock, il_wait *wait, bool deaf, il_ref *taken);
+
+/* As take, for ever, and without letting signal handlers run. */
 int take_deaf(Handle *self, lock_function lock, il_ref *taken);
 
 /* Where the handle's name is now, for questions and releases: looked up again if its cell was given away. 0: nowhere, so
@@ -133,6 +163,18 @@ il_wait wait_until(uint64_t deadline);
 /* --- subclass.c: __init_subclass__ of the base of all handles --- */
 
 PyObject *handle_init_subclass(PyObject *class, PyObject *args, PyObject *kwargs);
+
+/* --- semaphore.c --- */
+
+/* A number of permits; `least` is the smallest that is meant. -1 with an exception. */
+long permits_from(PyObject *given, long least, const char *complaint);
+/* The n of release(n=1). -1 with an exception. */
+long parse_release(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+
+/* --- rwlock.c --- */
+
+/* In a forked child, which reads nothing. */
+void forget_reads(void);
 
 /* --- lock.c, rlock.c --- */
 

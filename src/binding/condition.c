@@ -68,6 +68,7 @@ static int condition_traverse(PyObject *object, visitproc visit, void *arg)
 static void condition_dealloc(PyObject *object)
 {
     Condition *self = (Condition *)object;
+    PyObject_GC_UnTrack(object); /* first: what goes may run code, and the collector */
     if (self->lock != NULL && !is_own(self))
         Py_CLEAR(self->lock);
     handle_dealloc(object);
@@ -119,7 +120,7 @@ static PyObject *condition_acquire(PyObject *object, PyObject *const *args, Py_s
 {
     Condition *self = (Condition *)object;
     uint64_t deadline = IL_FOREVER;
-    if ((nargs != 0 || kwnames != NULL) && parse_acquire(args, nargs, kwnames, &deadline) < 0)
+    if ((nargs != 0 || kwnames != NULL) && parse_acquire(args, nargs, kwnames, false, &deadline) < 0)
         return NULL;
     int taken = is_reentrant(self) ? rlock_take(self->lock, deadline) : lock_take(self->lock, deadline);
     return taken < 0 ? NULL : PyBool_FromLong(taken);
@@ -149,9 +150,9 @@ static PyObject *condition_is_owned(PyObject *object, PyObject *Py_UNUSED(ignore
 
 /* --- waiting --- */
 
-static int enter_once(il_space *space, il_ref ref, il_wait *Py_UNUSED(wait), void *argument)
+static int enter_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
 {
-    return il_condition_enter(space, ref, argument);
+    return il_condition_enter(space, ref, wait, argument);
 }
 
 /* Takes the lock back, as deep as it was, whatever signals come: wait() returns with it, as the statement around it expects. 0, or
@@ -166,28 +167,52 @@ static int take_back(Condition *self, int64_t depth)
     return 0;
 }
 
-/* Waits in the queue, where `record` stands. 1: notified; 0: not in time; -1: an exception is set. */
-static int wait_in_queue(Condition *self, il_ref ref, uint32_t record, uint64_t deadline)
+/* Waits in the queue. The engine's code, or PERFORM_FAILED when a signal handler raised. */
+static int wait_in_queue(Condition *self, il_ref ref, il_ticket ticket, uint64_t deadline)
 {
-    il_space *space = self->handle.space->segment;
     il_wait wait = wait_until(deadline);
-    int code, notified, failed = 0;
+    int code;
     do {
         Py_BEGIN_ALLOW_THREADS;
-        code = il_condition_wait(space, ref, record, &wait);
+        code = il_condition_wait(self->handle.space->segment, ref, ticket, &wait);
         Py_END_ALLOW_THREADS;
-        failed = code == IL_INTERRUPTED && PyErr_CheckSignals() != 0;
-    } while (code == IL_INTERRUPTED && !failed);
+        if (code == IL_INTERRUPTED && PyErr_CheckSignals() != 0)
+            return PERFORM_FAILED;
+    } while (code == IL_INTERRUPTED);
+    return code;
+}
+
+static int leave_queue(Condition *self, il_ref ref, il_ticket ticket, bool pass_on)
+{
+    int notified;
     Py_BEGIN_ALLOW_THREADS;
-    notified = il_condition_leave(space, ref, record, failed);
+    notified = il_condition_leave(self->handle.space->segment, ref, ticket, pass_on);
     Py_END_ALLOW_THREADS;
-    if (failed)
-        return -1;
-    if (notified < 0 || (code != IL_OK && code != IL_TIMEDOUT)) {
-        raise_code(state_of(Py_TYPE(self)), notified < 0 ? notified : code, self->handle.space, &self->handle, NULL, 0);
-        return -1;
-    }
     return notified;
+}
+
+/* As take_back, where an exception may be set already: it becomes the context of the one that says why that failed. */
+static int take_back_whatever(Condition *self, int64_t depth)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (take_back(self, depth) == 0) {
+        PyErr_Restore(type, value, traceback);
+        return 0;
+    }
+    if (type != NULL) {
+        PyObject *later_type, *later, *later_traceback;
+        PyErr_NormalizeException(&type, &value, &traceback);
+        PyErr_Fetch(&later_type, &later, &later_traceback);
+        PyErr_NormalizeException(&later_type, &later, &later_traceback);
+        if (later != value)
+            PyException_SetContext(later, Py_XNewRef(value));
+        PyErr_Restore(later_type, later, later_traceback);
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+    return -1;
 }
 
 static PyObject *condition_wait(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -205,31 +230,33 @@ static PyObject *condition_wait(PyObject *object, PyObject *const *args, Py_ssiz
     int64_t depth = check_held(self, "cannot wait on un-acquired lock");
     if (depth < 0)
         return NULL;
-    uint32_t record = 0;
+    il_ticket ticket = 0;
     il_wait wait = wait_until(IL_FOREVER);
     il_ref ref;
-    if (perform(&self->handle, enter_once, &record, &wait, &ref) != IL_OK)
+    if (perform(&self->handle, enter_once, &ticket, &wait, &ref) != IL_OK)
         return NULL;
     if (let_go(self) < 0) {
-        il_condition_leave(self->handle.space->segment, ref, record, true);
+        leave_queue(self, ref, ticket, true);
         return NULL;
     }
-    int notified = wait_in_queue(self, ref, record, deadline);
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    if (take_back(self, depth) < 0) {
-        Py_XDECREF(type);
-        Py_XDECREF(value);
-        Py_XDECREF(traceback);
+    int code = wait_in_queue(self, ref, ticket, deadline);
+    if (code == IL_NOT_OWNER) { /* in a child that a signal handler forked meanwhile */
+        raise_code(state_of(Py_TYPE(self)), code, self->handle.space, &self->handle, NULL, 0);
         return NULL;
     }
-    PyErr_Restore(type, value, traceback);
-    return notified < 0 ? NULL : PyBool_FromLong(notified);
+    /* It stays in the queue until it has the lock: if it is killed before, its notification goes to another. */
+    bool failed = take_back_whatever(self, depth) < 0 || code == PERFORM_FAILED;
+    int notified = leave_queue(self, ref, ticket, failed);
+    if (failed)
+        return NULL;
+    if (notified < 0 || (code != IL_OK && code != IL_TIMEDOUT))
+        return raise_code(state_of(Py_TYPE(self)), notified < 0 ? notified : code, self->handle.space, &self->handle, NULL, 0);
+    return PyBool_FromLong(notified);
 }
 
-static int notify_once(il_space *space, il_ref ref, il_wait *Py_UNUSED(wait), void *argument)
+static int notify_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
 {
-    return il_condition_notify(space, ref, *(uint32_t *)argument);
+    return il_condition_notify(space, ref, wait, *(uint32_t *)argument);
 }
 
 static PyObject *notify(Condition *self, uint32_t count)
@@ -267,9 +294,9 @@ static PyObject *condition_notify_all(PyObject *object, PyObject *Py_UNUSED(igno
     return notify((Condition *)object, UINT32_MAX);
 }
 
-static int waiters_once(il_space *space, il_ref ref, il_wait *Py_UNUSED(wait), void *argument)
+static int waiters_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
 {
-    return il_condition_waiters(space, ref, argument);
+    return il_condition_waiters(space, ref, wait, argument);
 }
 
 static PyObject *condition_waiters(PyObject *object, PyObject *Py_UNUSED(ignored))

@@ -56,6 +56,8 @@ static PyObject *event_is_set(PyObject *object, PyObject *Py_UNUSED(ignored))
     int failed = 0;
     if (is_set_fast(self))
         Py_RETURN_TRUE;
+    if (check_open(self) < 0)
+        return NULL;
     if (present_ref(self, &failed) != 0 && is_set_fast(self))
         Py_RETURN_TRUE;
     return failed ? NULL : Py_NewRef(Py_False);

@@ -134,8 +134,7 @@ static int resolve(Handle *self, il_ref seen, il_wait *wait)
     return code == IL_OK ? 0 : -1;
 }
 
-/* 0, or -1 with an exception when the handle's space was closed. */
-static int check_open(Handle *self)
+int check_open(Handle *self)
 {
     if (self->space->self == self->space->segment->self)
         return 0;
@@ -173,10 +172,12 @@ Handle *handle_make(PyTypeObject *type, PyObject *name, PyObject *space, uint8_t
         return NULL;
     }
     self->rooted = name == NULL || name == Py_None;
+    self->made_by = il_load_relaxed(place->self);
     return self;
 }
 
-PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8_t kind)
+PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8_t kind,
+                     int (*take_it)(Handle *, uint64_t), PyObject *(*give_it)(PyObject *, PyObject *))
 {
     static char *keywords[] = {"name", "space", "on_recover", "foreign_release", NULL};
     PyObject *name = NULL, *space = NULL, *on_recover = NULL;
@@ -195,28 +196,39 @@ PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8
     }
     Handle *self = handle_make(type, name, space, kind, 0);
     if (self != NULL) {
+        self->take = take_it;
+        self->give = give_it;
         self->on_recover = Py_XNewRef(on_recover);
         self->foreign_release = foreign_release != 0;
     }
     return (PyObject *)self;
 }
 
-/* Forgets an anonymous object with state to keep, which nobody else can have a handle of. If its stripe is taken or it is
- * waited for, it stays until the space goes. */
+int share_of(Handle *self, il_ref ref, il_share *share)
+{
+    *share = kept_share(self);
+    if (*share != 0 && il_load_relaxed(il_share_count(self->space->segment, *share)) >> 32 == *share >> 32)
+        return IL_OK;
+    int code = il_share_of(self->space->segment, ref, share);
+    if (code == IL_OK) {
+        il_store_relaxed(&self->share, *share);
+        il_store_release(&self->share_slot, il_self(self->space->segment));
+    }
+    return code;
+}
+
+/* Forgets an anonymous object with state to keep, which nobody else can have a handle of. If its stripe is taken it stays until
+ * the space goes. */
 static void forget(Handle *self)
 {
-    Py_ssize_t length;
+    il_space *segment = self->space->segment;
     bool lasting = self->kind == IL_KIND_SEMAPHORE || self->kind == IL_KIND_EVENT || self->kind == IL_KIND_BARRIER;
-    if (!lasting || !self->rooted || self->made_at != il_load_relaxed(&forks) || self->space->self != self->space->segment->self)
+    if (!lasting || !self->rooted || self->made_at != il_load_relaxed(&forks) || self->space->self != segment->self ||
+        self->made_by != il_self(segment))
         return;
-    const char *name = PyUnicode_AsUTF8AndSize(self->name, &length);
-    int code = name != NULL ? IL_BUSY : IL_ABSENT;
-    for (int tries = 0; code == IL_BUSY && tries < STRIPE_TRIES; tries++) {
-        il_wait now = {.deadline_ns = IL_NOW};
-        code = il_table_unlink(self->space->segment, name, (size_t)length, &now);
-    }
-    if (name == NULL)
-        PyErr_Clear();
+    int code = IL_BUSY;
+    for (int tries = 0; code == IL_BUSY && tries < STRIPE_TRIES; tries++)
+        code = il_table_forget(segment, il_load_relaxed(&self->ref), &(il_wait){.deadline_ns = IL_NOW});
 }
 
 int handle_traverse(PyObject *object, visitproc visit, void *arg)
@@ -303,7 +315,7 @@ int deadline_from(PyObject *blocking, PyObject *timeout, uint64_t *deadline)
     return blocks < 0 ? -1 : deadline_of(timeout, blocks, deadline);
 }
 
-int parse_acquire(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, uint64_t *deadline)
+int parse_acquire(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, bool lenient, uint64_t *deadline)
 {
     PyObject *blocking = NULL, *timeout = NULL;
     Py_ssize_t named = kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0;
@@ -332,6 +344,11 @@ int parse_acquire(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, ui
         }
         *into = args[nargs + i];
     }
+    if (lenient && (blocking == NULL || timeout == NULL || timeout == Py_None)) {
+        int blocks = blocking != NULL ? PyObject_IsTrue(blocking) : 1;
+        if (blocks > 0)
+            return lenient_deadline(timeout, deadline);
+    }
     return deadline_from(blocking, timeout, deadline);
 }
 
@@ -349,8 +366,7 @@ static PyObject *record_of(Handle *self, const il_owner *owner, uint64_t died_ns
     return record;
 }
 
-/* What is known of the owner who died holding it, as a record. */
-static PyObject *dead_owner(Handle *self, il_ref ref)
+PyObject *dead_owner(Handle *self, il_ref ref)
 {
     const il_cell *cell = il_ref_cell(self->space->segment, ref);
     il_owner owner;
@@ -359,7 +375,7 @@ static PyObject *dead_owner(Handle *self, il_ref ref)
 }
 
 /* Lets the user repair what a dead owner left half done. On an exception the lock is free again, and still marked. */
-static int recover(Handle *self, il_ref ref)
+int recover(Handle *self, il_ref ref)
 {
     PyObject *owner = dead_owner(self, ref), *result = NULL;
     if (owner != NULL)
@@ -371,7 +387,9 @@ static int recover(Handle *self, il_ref ref)
     }
     il_mutex *mutex = mutex_of(self, ref);
     il_store_relaxed(&mutex->depth, 1); /* however often on_recover took it again */
-    if (self->kind != IL_KIND_LOCK)
+    if (self->kind == IL_KIND_RWLOCK)
+        il_rwlock_write_unlock(self->space->segment, ref, IL_UNLOCK_KEEP_ORPHAN);
+    else if (self->kind != IL_KIND_LOCK)
         il_rlock_unlock(self->space->segment, mutex, il_ref_key(ref), il_load_relaxed(&mutex->holder),
                         IL_UNLOCK_KEEP_ORPHAN);
     else
@@ -443,13 +461,17 @@ static int take_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
     return how->lock(space, &il_ref_cell(space, ref)->mutex, il_ref_key(ref), how->token, wait);
 }
 
-static int take_with(Handle *self, lock_function lock, il_wait wait, bool deaf, il_ref *taken)
+int take_bare(Handle *self, lock_function lock, il_wait *wait, bool deaf, il_ref *taken)
 {
     taking how = {lock, this_token()};
-    int code = perform_with(self, take_once, &how, &wait, deaf, taken);
-    if (code == IL_OK)
-        return wait.orphan && self->on_recover != NULL ? recover(self, *taken) : 1;
-    return code == PERFORM_FAILED ? -1 : 0;
+    int code = perform_with(self, take_once, &how, wait, deaf, taken);
+    return code == PERFORM_FAILED ? -1 : code == IL_OK;
+}
+
+static int take_with(Handle *self, lock_function lock, il_wait wait, bool deaf, il_ref *taken)
+{
+    int code = take_bare(self, lock, &wait, deaf, taken);
+    return code == 1 && wait.orphan && self->on_recover != NULL ? recover(self, *taken) : code;
 }
 
 int take(Handle *self, lock_function lock, uint64_t deadline, il_ref *taken)
@@ -484,7 +506,7 @@ il_ref present_ref(Handle *self, int *failed)
         int code = IL_ABSENT;
         if (name != NULL) {
             Py_BEGIN_ALLOW_THREADS;
-            code = il_table_find(segment, name, (size_t)length, self->kind, &wait, &found);
+            code = il_table_find(segment, name, (size_t)length, self->kind, self->parameter, &wait, &found);
             Py_END_ALLOW_THREADS;
         }
         if (name != NULL && code == IL_OK)
@@ -578,31 +600,26 @@ static PyObject *handle_travels(PyObject *object, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+static PyObject *handle_name(PyObject *object, void *Py_UNUSED(closure))
+{
+    ((Handle *)object)->rooted = false; /* who knows the name may open it */
+    return Py_NewRef(((Handle *)object)->name);
+}
+
 static PyMethodDef handle_methods[] = {
     {"__init_subclass__", (PyCFunction)(void (*)(void))handle_init_subclass, METH_VARARGS | METH_KEYWORDS | METH_CLASS, NULL},
-    {"locked", handle_locked, METH_NOARGS,
-     PyDoc_STR("locked($self, /)\n--\n\nWhether somebody alive holds it, this process included.")},
-    {"_counts", handle_counts, METH_NOARGS, NULL},
     {"_travels", handle_travels, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef handle_getset[] = {
-    {"owner", handle_owner, NULL, PyDoc_STR("Who holds it: an Owner, or None. A snapshot."), NULL},
-    {"fence", handle_fence, NULL,
-     PyDoc_STR("The number of the latest acquisition. It rises with every acquisition of this name, in every process:\n"
-               "pass it along with writes, so that a store can refuse a former owner's."),
-     NULL},
-    {"recovered", handle_recovered, NULL,
-     PyDoc_STR("While held: the Owner from whose death this acquisition took over, else None."), NULL},
+    {"name", handle_name, NULL, PyDoc_STR("The name, made up for an anonymous object."), NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMemberDef handle_members[] = {
-    {"name", T_OBJECT_EX, offsetof(Handle, name), READONLY, PyDoc_STR("The name, made up for an anonymous object.")},
+    {"_name", T_OBJECT_EX, offsetof(Handle, name), READONLY, NULL},
     {"space", T_OBJECT_EX, offsetof(Handle, space), READONLY, PyDoc_STR("The Space the name lives in.")},
-    {"on_recover", T_OBJECT, offsetof(Handle, on_recover), READONLY, PyDoc_STR("The function given, or None.")},
-    {"_foreign_release", T_BOOL, offsetof(Handle, foreign_release), READONLY, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(Handle, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
@@ -624,4 +641,45 @@ PyType_Spec handle_spec = {
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
              Py_TPFLAGS_IMMUTABLETYPE,
     .slots = handle_slots,
+};
+
+/* --- what is lock-like besides --- */
+
+static PyMethodDef locklike_methods[] = {
+    {"locked", handle_locked, METH_NOARGS,
+     PyDoc_STR("locked($self, /)\n--\n\nWhether somebody alive holds it, this process included.")},
+    {"_counts", handle_counts, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef locklike_getset[] = {
+    {"owner", handle_owner, NULL, PyDoc_STR("Who holds it: an Owner, or None. A snapshot."), NULL},
+    {"fence", handle_fence, NULL,
+     PyDoc_STR("The number of the latest acquisition. It rises with every acquisition of this name, in every process:\n"
+               "pass it along with writes, so that a store can refuse a former owner's."),
+     NULL},
+    {"recovered", handle_recovered, NULL,
+     PyDoc_STR("While held: the Owner from whose death this acquisition took over, else None."), NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef locklike_members[] = {
+    {"on_recover", T_OBJECT, offsetof(Handle, on_recover), READONLY, PyDoc_STR("The function given, or None.")},
+    {"_foreign_release", T_BOOL, offsetof(Handle, foreign_release), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot locklike_slots[] = {
+    {Py_tp_doc, PyDoc_STR("Base of the handles that are lock-like.")},
+    {Py_tp_methods, locklike_methods},
+    {Py_tp_getset, locklike_getset},
+    {Py_tp_members, locklike_members},
+    {0, NULL},
+};
+
+PyType_Spec locklike_spec = {
+    .name = "interlock._engine.LockHandle",
+    .basicsize = sizeof(Handle),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = locklike_slots,
 };

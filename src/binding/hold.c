@@ -13,7 +13,7 @@ static PyObject *hold_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     PyObject *lock, *timeout, *blocking;
     ModuleState *state = state_of(type);
     if (state == NULL || (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) ||
-        !PyArg_ParseTuple(args, "O!OO", state->handle_type, &lock, &timeout, &blocking))
+        !PyArg_ParseTuple(args, "O!OO", state->locklike_type, &lock, &timeout, &blocking))
         return NULL;
     Hold *self = (Hold *)type->tp_alloc(type, 0);
     if (self == NULL)
@@ -30,7 +30,7 @@ static PyObject *hold_enter(PyObject *object, PyObject *Py_UNUSED(ignored))
     uint64_t deadline;
     if (deadline_from(self->blocking, self->timeout, &deadline) < 0)
         return NULL;
-    int taken = self->lock->kind == IL_KIND_RLOCK ? rlock_take(self->lock, deadline) : lock_take(self->lock, deadline);
+    int taken = self->lock->take(self->lock, deadline);
     if (taken > 0)
         return Py_NewRef(self->lock);
     if (taken == 0) {
@@ -46,7 +46,7 @@ static PyObject *hold_enter(PyObject *object, PyObject *Py_UNUSED(ignored))
 static PyObject *hold_exit(PyObject *object, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs))
 {
     PyObject *lock = (PyObject *)((Hold *)object)->lock;
-    return ((Handle *)lock)->kind == IL_KIND_RLOCK ? rlock_release(lock, NULL) : lock_release(lock, NULL);
+    return ((Handle *)lock)->give(lock, NULL);
 }
 
 static int hold_traverse(PyObject *object, visitproc visit, void *arg)

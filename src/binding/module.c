@@ -34,6 +34,7 @@ PyObject *raise_code(ModuleState *state, int code, SpaceObject *space, Handle *h
 
 static void before_fork(void)
 {
+    il_add_relaxed(&forks, 1); /* before there is a child */
     spaces_before_fork();
     il_process_before_fork(&this_process);
 }
@@ -42,13 +43,13 @@ static void after_fork_parent(void)
 {
     il_process_after_fork(&this_process);
     spaces_after_fork();
-    il_add_relaxed(&forks, 1);
 }
 
 static void after_fork_child(void)
 {
     after_fork_parent();
     thread_token = 0;
+    forget_reads();
 }
 
 /* Once per process, however many interpreters import the module. */
@@ -97,12 +98,16 @@ static int module_exec(PyObject *module)
     pthread_once(&once, start_process);
     int failed = add_type(module, &space_spec, NULL, &state->space_type) < 0 ||
                  add_type(module, &handle_spec, NULL, &state->handle_type) < 0 ||
-                 add_type(module, &lock_spec, state->handle_type, NULL) < 0 ||
-                 add_type(module, &rlock_spec, state->handle_type, NULL) < 0 ||
+                 add_type(module, &locklike_spec, state->handle_type, &state->locklike_type) < 0 ||
+                 add_type(module, &lock_spec, state->locklike_type, NULL) < 0 ||
+                 add_type(module, &rlock_spec, state->locklike_type, NULL) < 0 ||
                  add_type(module, &semaphore_spec, state->handle_type, NULL) < 0 ||
                  add_type(module, &event_spec, state->handle_type, NULL) < 0 ||
                  add_type(module, &condition_spec, state->handle_type, NULL) < 0 ||
                  add_type(module, &barrier_spec, state->handle_type, NULL) < 0 ||
+                 add_type(module, &read_lock_spec, state->locklike_type, NULL) < 0 ||
+                 add_type(module, &write_lock_spec, state->locklike_type, NULL) < 0 ||
+                 add_type(module, &bounded_spec, state->handle_type, NULL) < 0 ||
                  add_type(module, &hold_spec, NULL, NULL) < 0 ||
                  PyModule_AddIntConstant(module, "LAYOUT_VERSION", IL_LAYOUT_VERSION) < 0 ||
                  PyModule_AddIntConstant(module, "SLOTS_LIMIT", IL_SLOTS_LIMIT) < 0;
@@ -114,6 +119,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     ModuleState *state = PyModule_GetState(module);
     Py_VISIT(state->space_type);
     Py_VISIT(state->handle_type);
+    Py_VISIT(state->locklike_type);
     Py_VISIT(state->exception_of);
     Py_VISIT(state->owner_of);
     Py_VISIT(state->timeout_of);
@@ -127,6 +133,7 @@ static int module_clear(PyObject *module)
     ModuleState *state = PyModule_GetState(module);
     Py_CLEAR(state->space_type);
     Py_CLEAR(state->handle_type);
+    Py_CLEAR(state->locklike_type);
     Py_CLEAR(state->exception_of);
     Py_CLEAR(state->owner_of);
     Py_CLEAR(state->timeout_of);

@@ -3,7 +3,7 @@
 
 static PyObject *rlock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    return handle_new(type, args, kwargs, IL_KIND_RLOCK);
+    return handle_new(type, args, kwargs, IL_KIND_RLOCK, rlock_take, rlock_release);
 }
 
 /* `taken` is where it was taken, which the handle's reference need not be any more unless it is held. */
@@ -31,7 +31,7 @@ static PyObject *rlock_acquire(PyObject *object, PyObject *const *args, Py_ssize
 {
     Handle *self = (Handle *)object;
     uint64_t deadline = IL_FOREVER;
-    if ((nargs != 0 || kwnames != NULL) && parse_acquire(args, nargs, kwnames, &deadline) < 0)
+    if ((nargs != 0 || kwnames != NULL) && parse_acquire(args, nargs, kwnames, false, &deadline) < 0)
         return NULL;
     int taken = rlock_take(self, deadline);
     return taken < 0 ? NULL : PyBool_FromLong(taken);

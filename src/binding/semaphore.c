@@ -3,8 +3,7 @@
 
 enum { MOST_PERMITS = 0x7FFFFFFF };
 
-/* A number of permits; `least` is the smallest that is meant. -1 with an exception. */
-static long permits_from(PyObject *given, long least, const char *complaint)
+long permits_from(PyObject *given, long least, const char *complaint)
 {
     int overflow;
     long number = PyLong_AsLongAndOverflow(given, &overflow);
@@ -16,6 +15,18 @@ static long permits_from(PyObject *given, long least, const char *complaint)
         PyErr_SetString(PyExc_OverflowError, "a semaphore has at most 2147483647 permits");
     else
         return number;
+    return -1;
+}
+
+long parse_release(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    Py_ssize_t named = kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0;
+    if (nargs + named == 0)
+        return 1;
+    if (nargs + named == 1 &&
+        (named == 0 || PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "n") == 0))
+        return permits_from(args[0], 1, "n must be one or more");
+    PyErr_SetString(PyExc_TypeError, "release() takes one argument at most, n");
     return -1;
 }
 
@@ -57,22 +68,28 @@ static int acquire(Handle *self, uint64_t deadline)
     return code == PERFORM_FAILED ? -1 : code == IL_OK;
 }
 
+typedef struct {
+    uint32_t bound, count;
+} giving;
+
 static int release_once(il_space *space, il_ref ref, il_wait *Py_UNUSED(wait), void *argument)
 {
-    return il_semaphore_release(space, il_ref_cell(space, ref), il_ref_key(ref), *(uint32_t *)argument);
+    const giving *how = argument;
+    return il_semaphore_release(space, il_ref_cell(space, ref), il_ref_key(ref), how->bound, how->count);
 }
 
 static PyObject *release(Handle *self, uint32_t count)
 {
+    giving how = {il_semaphore_bound(self->parameter), count};
     il_ref ref = il_load_relaxed(&self->ref);
     if (count == 1 && self->space->self == self->space->segment->self &&
-        il_semaphore_release_fast(cell_of(self, ref), il_ref_key(ref)))
+        il_semaphore_release_fast(cell_of(self, ref), il_ref_key(ref), how.bound))
         Py_RETURN_NONE;
     il_wait wait = {.deadline_ns = IL_NOW};
-    int code = perform(self, release_once, &count, &wait, &ref);
+    int code = perform(self, release_once, &how, &wait, &ref);
     if (code == IL_BUSY) { /* the table's stripe was */
         wait = wait_until(IL_FOREVER);
-        code = perform(self, release_once, &count, &wait, &ref);
+        code = perform(self, release_once, &how, &wait, &ref);
     }
     if (code == IL_OK)
         Py_RETURN_NONE;
@@ -84,7 +101,7 @@ static PyObject *release(Handle *self, uint32_t count)
 static PyObject *semaphore_acquire(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     uint64_t deadline = IL_FOREVER;
-    if ((nargs != 0 || kwnames != NULL) && parse_acquire(args, nargs, kwnames, &deadline) < 0)
+    if ((nargs != 0 || kwnames != NULL) && parse_acquire(args, nargs, kwnames, true, &deadline) < 0)
         return NULL;
     int taken = acquire((Handle *)object, deadline);
     return taken < 0 ? NULL : PyBool_FromLong(taken);
@@ -99,15 +116,7 @@ static PyObject *semaphore_enter(PyObject *object, PyObject *Py_UNUSED(ignored))
 
 static PyObject *semaphore_release(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    Py_ssize_t named = kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0;
-    if (nargs + named == 0)
-        return release((Handle *)object, 1);
-    if (nargs + named > 1 ||
-        (named == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "n") != 0)) {
-        PyErr_SetString(PyExc_TypeError, "release() takes one argument at most, n");
-        return NULL;
-    }
-    long count = permits_from(args[0], 1, "n must be one or more");
+    long count = parse_release(args, nargs, kwnames);
     return count < 0 ? NULL : release((Handle *)object, (uint32_t)count);
 }
 
@@ -121,6 +130,8 @@ static PyObject *semaphore_value(PyObject *object, void *Py_UNUSED(closure))
     Handle *self = (Handle *)object;
     int failed, code = IL_STALE;
     uint32_t value = (uint32_t)self->parameter; /* of one that was unlinked: its name begins anew */
+    if (check_open(self) < 0)
+        return NULL;
     while (code == IL_STALE) {
         il_ref ref = present_ref(self, &failed);
         if (failed)
@@ -138,9 +149,9 @@ static PyObject *semaphore_initial(PyObject *object, void *Py_UNUSED(closure))
 static PyMethodDef semaphore_methods[] = {
     {"acquire", (PyCFunction)(void (*)(void))semaphore_acquire, METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("acquire($self, /, blocking=True, timeout=None)\n--\n\n"
-               "Take a permit; wait for it at most `timeout` seconds (-1 or None: for ever).\n\n"
+               "Take a permit; wait for it at most `timeout` seconds (None: for ever; 0 or less: do not wait).\n\n"
                "Returns whether it was taken.\n"
-               "Raises ValueError for a negative or NaN timeout or one given with blocking=False,\n"
+               "Raises ValueError for a NaN timeout or one given with blocking=False,\n"
                "OverflowError for one above threading.TIMEOUT_MAX, SpaceError when the space is unusable.")},
     {"release", (PyCFunction)(void (*)(void))semaphore_release, METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("release($self, /, n=1)\n--\n\n"

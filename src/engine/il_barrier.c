@@ -58,71 +58,64 @@ static void end_round(il_space *space, il_ref ref, uint32_t how)
     carry_out(space, ref);
 }
 
-/* Locks the stripe and sees to what the dead left. */
-static int begin(il_space *space, il_ref ref)
+/* Locks the stripe and sees to what the dead left; `wait` as for il__object_lock. */
+static int begin(il_space *space, il_ref ref, const il_wait *wait)
 {
-    uint32_t left[IL_WAIT_STATES] = {0};
-    int code = il__object_lock(space, ref);
+    const il_cell *cell = il_ref_cell(space, ref);
+    int code = il__object_lock(space, ref, wait);
     if (code != IL_OK)
         return code;
     carry_out(space, ref);
-    il__queue_tidy(space, ref, left);
-    if (left[IL_WAIT_WAITING] + left[IL_WAIT_ACTING] > 0)
+    if (il__queue_left(space, cell, IL_WAIT_WAITING) + il__queue_left(space, cell, IL_WAIT_ACTING) > 0)
         end_round(space, ref, IL_BARRIER_BREAK);
+    il__queue_tidy(space, ref);
     return IL_OK;
 }
 
-/* Asks about the parties behind a record, or from the first if it is 0; returns the slot of a dead one, or 0. `actor`: only
- * about the one who acts. */
-static uint32_t find_dead(il_space *space, il_ref ref, uint32_t record, uint32_t most, bool actor)
+static uint32_t first_of(const il_space *space, il_ref ref)
 {
-    uint32_t first = il_load_relaxed(&state_of(space, ref)->queue.first);
-    uint32_t at = record != 0 ? il_load_relaxed(&space->records[record].next) : first;
-    for (uint32_t asked = 0; asked < most && at != record; at = il_load_relaxed(&space->records[at].next)) {
-        if (at == 0) { /* the ring's end */
-            if (record == 0)
-                return 0;
-            at = first;
-            if (at == record || at == 0)
-                return 0;
+    return il_load_relaxed(&state_of(space, ref)->queue.first);
+}
+
+static uint32_t next_of(const il_space *space, uint32_t at)
+{
+    return il_load_relaxed(&space->records[at].next);
+}
+
+/* Breaks the barrier if one of the parties behind a record is dead, asking about `most` of them; from the first if the record is 0.
+ * `slot`: whom to reap then, without the stripe; 0: somebody else has. */
+static bool break_if_dead(il_space *space, il_ref ref, uint32_t index, uint32_t most, uint32_t *slot)
+{
+    uint32_t at = index != 0 ? next_of(space, index) : first_of(space, ref), asked = 0;
+    if (at == 0)
+        at = first_of(space, ref);
+    while (at != 0 && at != index && asked < most) {
+        il_record *record = &space->records[at];
+        if (waits(record)) {
+            *slot = il__record_owner(record);
+            if (!il__record_lives(space, record)) {
+                end_round(space, ref, IL_BARRIER_BREAK);
+                return true;
+            }
+            asked++;
         }
-        uint32_t owner = il__record_owner(&space->records[at]);
-        if (!waits(&space->records[at]) || (actor && il_load_relaxed(&space->records[at].state) != IL_WAIT_ACTING))
-            continue;
-        if (owner != 0 && owner != il_self(space) && il_slot_alive(space, owner) == 0)
-            return owner;
-        asked++;
+        at = next_of(space, at);
+        if (at == 0 && index != 0) /* the ring's end */
+            at = first_of(space, ref);
     }
-    return 0;
+    *slot = 0;
+    return false;
 }
 
 static uint32_t count_present(il_space *space, il_ref ref, bool *acts)
 {
     uint32_t count = 0;
     *acts = false;
-    for (uint32_t at = il_load_relaxed(&state_of(space, ref)->queue.first); at != 0;
-         at = il_load_relaxed(&space->records[at].next)) {
+    for (uint32_t at = first_of(space, ref); at != 0; at = next_of(space, at)) {
         count += waits(&space->records[at]);
         *acts = *acts || il_load_relaxed(&space->records[at].state) == IL_WAIT_ACTING;
     }
     return count;
-}
-
-/* At the end of a slice: breaks the barrier if a party is found dead. */
-static int look_after(il_space *space, il_ref ref, uint32_t record, bool actor)
-{
-    int code = begin(space, ref);
-    if (code != IL_OK)
-        return code;
-    uint32_t dead = find_dead(space, ref, record, record != 0 ? NEIGHBOURS : UINT32_MAX, actor);
-    if (dead != 0)
-        end_round(space, ref, IL_BARRIER_BREAK);
-    il__object_unlock(space, ref);
-    if (dead != 0) {
-        il_futex_wake(&state_of(space, ref)->queue.round, INT32_MAX);
-        il_reap(space, dead);
-    }
-    return IL_OK;
 }
 
 static void unlock_and_wake(il_space *space, il_ref ref)
@@ -131,11 +124,26 @@ static void unlock_and_wake(il_space *space, il_ref ref)
     il_futex_wake(&state_of(space, ref)->queue.round, INT32_MAX); /* those outside */
 }
 
+/* At the end of a slice: breaks the barrier if a party is found dead. `index`: our own record, or 0. */
+static int look_after(il_space *space, il_ref ref, uint32_t index)
+{
+    int code = begin(space, ref, NULL);
+    if (code != IL_OK)
+        return code;
+    uint32_t dead;
+    break_if_dead(space, ref, index, NEIGHBOURS, &dead);
+    unlock_and_wake(space, ref);
+    if (dead != 0)
+        il_reap(space, dead);
+    return IL_OK;
+}
+
 /* One attempt. IL_BUSY: somebody acts, in round `round`. Held: the stripe. */
 static int enter(il_space *space, il_ref ref, uint32_t index, uint32_t *place, uint32_t *round)
 {
     il_state *state = state_of(space, ref);
     bool acts;
+    uint32_t dead;
     *place = count_present(space, ref, &acts);
     *round = il_load_relaxed(&state->queue.round);
     if (il_load_relaxed(&state->queue.broken))
@@ -143,85 +151,84 @@ static int enter(il_space *space, il_ref ref, uint32_t index, uint32_t *place, u
     if (acts)
         return IL_BUSY;
     bool last = *place + 1 >= il_ref_cell(space, ref)->parameter;
-    if (last && find_dead(space, ref, 0, UINT32_MAX, false) != 0) {
-        end_round(space, ref, IL_BARRIER_BREAK);
+    if (last && break_if_dead(space, ref, 0, UINT32_MAX, &dead))
         return IL_BROKEN;
-    }
     il_store_relaxed(&space->records[index].state, last ? IL_WAIT_ACTING : IL_WAIT_WAITING);
     il__queue_append(space, ref, index);
     return last ? IL_LAST : IL_OK;
 }
 
-int il_barrier_enter(il_space *space, il_ref ref, il_wait *wait, uint32_t *index, uint32_t *place)
+int il_barrier_enter(il_space *space, il_ref ref, const il_wait *wait, il_ticket *ticket, uint32_t *place)
 {
-    int code = il__record_new(space, index);
-    if (code != IL_OK)
-        return code;
-    for (;;) {
+    int code = il__record_new(space, ticket);
+    il_wait outside = {.deadline_ns = IL_FOREVER};
+    while (code == IL_OK) {
         uint32_t round = 0;
-        code = begin(space, ref);
+        code = begin(space, ref, wait);
         if (code != IL_OK)
             break;
-        code = enter(space, ref, *index, place, &round);
+        code = enter(space, ref, (uint32_t)*ticket, place, &round);
         il__object_unlock(space, ref);
         if (code != IL_BUSY)
             break;
-        il_wait outside = {.deadline_ns = IL_FOREVER};
         code = il__wait_sleep(space, &state_of(space, ref)->queue.round, round, 0, &outside, il_clock_ns());
         if (code == IL_BUSY) {
-            code = look_after(space, ref, 0, true);
+            code = look_after(space, ref, 0);
             if (code == IL_OK && wait->restless)
                 code = IL_INTERRUPTED;
         }
-        if (code != IL_OK)
-            break;
     }
     if (code != IL_OK && code != IL_LAST)
-        il__record_free(space, *index);
+        il__record_free(space, *ticket);
     return code;
 }
 
-/* Leaves the queue: what became of the wait. */
-static int leave(il_space *space, il_ref ref, uint32_t index)
+/* Leaves the queue: what became of the wait. Held: the stripe. */
+static int leave(il_space *space, il_ref ref, il_ticket ticket)
 {
-    uint32_t state = il_load_acquire(&space->records[index].state);
-    il__queue_remove(space, ref, index);
+    if (!il__record_is_mine(space, ticket))
+        return IL_NOT_OWNER;
+    uint32_t state = il_load_acquire(&space->records[(uint32_t)ticket].state);
+    il__queue_remove(space, ref, (uint32_t)ticket);
     return state == IL_WAIT_GRANTED ? IL_OK : IL_BROKEN;
 }
 
-int il_barrier_wait(il_space *space, il_ref ref, uint32_t index, il_wait *wait)
+/* The deadline has passed, or the wait is over. IL_BUSY: all are there, and the action decides. */
+static int conclude(il_space *space, il_ref ref, il_ticket ticket)
 {
-    il_u32 *state = &space->records[index].state;
+    bool acts;
+    int code = begin(space, ref, NULL);
+    if (code != IL_OK)
+        return code;
+    bool over = il_load_relaxed(&space->records[(uint32_t)ticket].state) != IL_WAIT_WAITING;
+    count_present(space, ref, &acts);
+    if (!over && acts)
+        code = IL_BUSY;
+    else if (!over && il__record_is_mine(space, ticket))
+        end_round(space, ref, IL_BARRIER_BREAK);
+    if (code == IL_OK)
+        code = leave(space, ref, ticket);
+    il__object_unlock(space, ref);
+    return code;
+}
+
+int il_barrier_wait(il_space *space, il_ref ref, il_ticket ticket, il_wait *wait)
+{
+    il_u32 *state = &space->records[(uint32_t)ticket].state;
     for (;;) {
+        if (!il__record_is_mine(space, ticket))
+            return il_load_relaxed(&space->wiped) ? IL_WIPED : IL_NOT_OWNER;
         uint64_t now = il__wait_now(space, wait);
         /* Acquire: pairs with the release of whoever ends the round. */
-        bool late = now >= wait->deadline_ns, over = il_load_acquire(state) != IL_WAIT_WAITING, acts = false;
-        if (over || late) {
-            int code = begin(space, ref);
-            if (code != IL_OK)
+        if (now >= wait->deadline_ns || il_load_acquire(state) != IL_WAIT_WAITING) {
+            int code = conclude(space, ref, ticket);
+            if (code != IL_BUSY)
                 return code;
-            over = il_load_acquire(state) != IL_WAIT_WAITING;
-            if (!over)
-                count_present(space, ref, &acts);
-            if (!over && !acts) { /* late */
-                end_round(space, ref, IL_BARRIER_BREAK);
-                over = true;
-            }
-            if (over)
-                code = leave(space, ref, index);
-            il__object_unlock(space, ref);
-            if (over)
-                return code;
+            wait->deadline_ns = IL_FOREVER;
         }
-        /* Once all are there, no deadline counts: the action decides. */
-        il_wait patient = *wait;
-        if (late)
-            patient.deadline_ns = IL_FOREVER;
-        int code = il__wait_sleep(space, state, IL_WAIT_WAITING, 0, &patient, now);
-        patient.deadline_ns = wait->deadline_ns;
-        *wait = patient;
+        int code = il__wait_sleep(space, state, IL_WAIT_WAITING, 0, wait, now);
         if (code == IL_BUSY) {
-            code = look_after(space, ref, index, false);
+            code = look_after(space, ref, (uint32_t)ticket);
             if (code == IL_OK && wait->restless)
                 code = IL_INTERRUPTED;
         }
@@ -230,31 +237,38 @@ int il_barrier_wait(il_space *space, il_ref ref, uint32_t index, il_wait *wait)
     }
 }
 
-int il_barrier_finish(il_space *space, il_ref ref, uint32_t index, bool passed)
+int il_barrier_finish(il_space *space, il_ref ref, il_ticket ticket, bool passed)
 {
-    int code = begin(space, ref);
+    uint32_t dead = 0;
+    int code = begin(space, ref, NULL);
     if (code != IL_OK)
         return code;
-    if (il_load_relaxed(&space->records[index].state) == IL_WAIT_ACTING)
-        end_round(space, ref, passed ? IL_BARRIER_PASS : IL_BARRIER_BREAK);
-    code = leave(space, ref, index);
+    if (il__record_is_mine(space, ticket) &&
+        il_load_relaxed(&space->records[(uint32_t)ticket].state) == IL_WAIT_ACTING) {
+        /* Or one died during the action. */
+        if (!passed || !break_if_dead(space, ref, 0, UINT32_MAX, &dead))
+            end_round(space, ref, passed ? IL_BARRIER_PASS : IL_BARRIER_BREAK);
+    }
+    code = leave(space, ref, ticket);
     unlock_and_wake(space, ref);
+    if (dead != 0)
+        il_reap(space, dead);
     return code;
 }
 
-int il_barrier_leave(il_space *space, il_ref ref, uint32_t index)
+int il_barrier_leave(il_space *space, il_ref ref, il_ticket ticket)
 {
-    int code = begin(space, ref);
+    int code = begin(space, ref, NULL);
     if (code != IL_OK)
         return code;
-    leave(space, ref, index);
+    code = leave(space, ref, ticket);
     il__object_unlock(space, ref);
-    return IL_OK;
+    return code;
 }
 
-static int send_away(il_space *space, il_ref ref, uint32_t how)
+static int send_away(il_space *space, il_ref ref, const il_wait *wait, uint32_t how)
 {
-    int code = begin(space, ref);
+    int code = begin(space, ref, wait);
     if (code != IL_OK)
         return code;
     end_round(space, ref, how);
@@ -262,20 +276,21 @@ static int send_away(il_space *space, il_ref ref, uint32_t how)
     return IL_OK;
 }
 
-int il_barrier_reset(il_space *space, il_ref ref)
+int il_barrier_reset(il_space *space, il_ref ref, const il_wait *wait)
 {
-    return send_away(space, ref, IL_BARRIER_RESET);
+    return send_away(space, ref, wait, IL_BARRIER_RESET);
 }
 
-int il_barrier_abort(il_space *space, il_ref ref)
+int il_barrier_abort(il_space *space, il_ref ref, const il_wait *wait)
 {
-    return send_away(space, ref, IL_BARRIER_BREAK);
+    return send_away(space, ref, wait, IL_BARRIER_BREAK);
 }
 
-int il_barrier_look(il_space *space, il_ref ref, uint32_t *waiting, bool *broken)
+int il_barrier_look(il_space *space, il_ref ref, const il_wait *wait, uint32_t *waiting, bool *broken)
 {
     bool acts;
-    int code = begin(space, ref);
+    il__queue_reap(space, ref);
+    int code = begin(space, ref, wait);
     if (code != IL_OK)
         return code;
     *waiting = count_present(space, ref, &acts);

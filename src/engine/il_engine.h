@@ -150,11 +150,15 @@ typedef struct il_wait {
 int il_table_resolve(il_space *space, const char *name, size_t length, uint8_t kind, uint64_t parameter, il_wait *wait,
                      il_ref *ref, uint8_t *found_kind);
 
-/* Finds `name` of this kind, and makes nothing. IL_ABSENT. */
-int il_table_find(il_space *space, const char *name, size_t length, uint8_t kind, il_wait *wait, il_ref *ref);
+/* Finds `name` of this kind and with this parameter, and makes nothing. IL_ABSENT. */
+int il_table_find(il_space *space, const char *name, size_t length, uint8_t kind, uint64_t parameter, il_wait *wait,
+                  il_ref *ref);
 
 /* Forgets a name that nobody holds or waits for. IL_ABSENT, IL_BUSY. */
 int il_table_unlink(il_space *space, const char *name, size_t length, il_wait *wait);
+
+/* The same for an object that nobody else has a handle of. IL_STALE, IL_BUSY. */
+int il_table_forget(il_space *space, il_ref ref, il_wait *wait);
 
 typedef struct il_entry {
     char name[IL_NAME_MAX + 1];
@@ -191,6 +195,14 @@ static inline bool il_mutex_try_fast(il_mutex *mutex, uint64_t key, uint32_t slo
     il_store_relaxed(&mutex->holder, holder);
     il_store_relaxed(&mutex->fence, il_load_relaxed(&mutex->fence) + 1);
     return true;
+}
+
+/* As il_mutex_try_fast, for a mutex that guards the engine's own data: nobody asks which thread has it. */
+static inline bool il_mutex_try_bare(il_mutex *mutex, uint64_t key, uint32_t slot)
+{
+    uint64_t expected = key;
+    /* Acquire: as there. */
+    return slot != 0 && il_cas_acquire(&mutex->word, &expected, key | slot);
 }
 
 /* Frees a mutex that this process holds and nobody waits for. False: take the long way. */
@@ -243,9 +255,9 @@ static inline uint64_t il_semaphore_parameter(uint32_t initial, uint32_t bound)
     return (uint64_t)bound << 32 | initial;
 }
 
-static inline uint32_t il_semaphore_bound(const il_cell *cell)
+static inline uint32_t il_semaphore_bound(uint64_t parameter)
 {
-    return (uint32_t)(cell->parameter >> 32);
+    return (uint32_t)(parameter >> 32);
 }
 
 /* Takes a permit when there is one and nobody sleeps. False: take the long way. */
@@ -258,18 +270,18 @@ static inline bool il_semaphore_try_fast(il_cell *cell, uint64_t key)
 }
 
 /* Gives a permit when nobody sleeps. False: take the long way. */
-static inline bool il_semaphore_release_fast(il_cell *cell, uint64_t key)
+static inline bool il_semaphore_release_fast(il_cell *cell, uint64_t key, uint32_t bound)
 {
     uint64_t word = il_load_relaxed(&cell->state.permits);
     /* Release: pairs with the acquire of whoever takes it. */
     return (word & IL_GENERATION) == key && !(word & IL_PERMIT_WAITERS) &&
-           (word & IL_PERMITS) < il_semaphore_bound(cell) && il_cas_release(&cell->state.permits, &word, word + 1);
+           (word & IL_PERMITS) < bound && il_cas_release(&cell->state.permits, &word, word + 1);
 }
 
 /* IL_OK, IL_BUSY, IL_TIMEDOUT, IL_INTERRUPTED, IL_STALE or an error, as il_mutex_lock. */
 int il_semaphore_acquire(il_space *space, il_cell *cell, uint64_t key, il_wait *wait);
 /* Gives `count` permits at once. IL_OVERFLOW: there would be more than the bound, and none was given. */
-int il_semaphore_release(il_space *space, il_cell *cell, uint64_t key, uint32_t count);
+int il_semaphore_release(il_space *space, il_cell *cell, uint64_t key, uint32_t bound, uint32_t count);
 int il_semaphore_value(il_cell *cell, uint64_t key, uint32_t *value);
 
 /* --- the event (il_event.c) --- */
@@ -281,47 +293,136 @@ int il_event_wait(il_space *space, il_cell *cell, uint64_t key, il_wait *wait);
 
 /* --- the condition (il_condition.c): a queue of waiters; its lock is the caller's business --- */
 
+/* A place in a queue: [ the record's owner word : 32 | its index : 32 ]. */
+typedef uint64_t il_ticket;
+
 /* Enters the queue. The caller has the condition's lock and releases it then. */
-int il_condition_enter(il_space *space, il_ref ref, uint32_t *record);
-/* Waits until notified. After IL_OK, IL_TIMEDOUT or an error leave the queue; after IL_INTERRUPTED wait again or leave. */
-int il_condition_wait(il_space *space, il_ref ref, uint32_t record, il_wait *wait);
+int il_condition_enter(il_space *space, il_ref ref, const il_wait *wait, il_ticket *ticket);
+/* Waits until notified. After IL_OK, IL_TIMEDOUT or an error take the lock back and leave the queue; after IL_INTERRUPTED wait
+ * again, or do that. IL_NOT_OWNER: it is the wait of the process that this one was forked from. */
+int il_condition_wait(il_space *space, il_ref ref, il_ticket ticket, il_wait *wait);
 /* Leaves the queue: 1 if it was notified by then, 0 if not, or a code. `pass_on`: give the notification to another. */
-int il_condition_leave(il_space *space, il_ref ref, uint32_t record, bool pass_on);
+int il_condition_leave(il_space *space, il_ref ref, il_ticket ticket, bool pass_on);
 /* Notifies the first `count` who wait and live. */
-int il_condition_notify(il_space *space, il_ref ref, uint32_t count);
+int il_condition_notify(il_space *space, il_ref ref, const il_wait *wait, uint32_t count);
 /* How many wait: a snapshot. */
-int il_condition_waiters(il_space *space, il_ref ref, uint32_t *count);
+int il_condition_waiters(il_space *space, il_ref ref, const il_wait *wait, uint32_t *count);
 
 /* --- the barrier (il_barrier.c); its cell's parameter is the number of parties --- */
 
 /* Arrives. IL_OK: wait; IL_LAST: all the others are here, run the action and finish; IL_BROKEN: it was, or just broke;
  * IL_INTERRUPTED: a signal, while the last of the round before acts. `place`: 0 for the first. */
-int il_barrier_enter(il_space *space, il_ref ref, il_wait *wait, uint32_t *record, uint32_t *place);
+int il_barrier_enter(il_space *space, il_ref ref, const il_wait *wait, il_ticket *ticket, uint32_t *place);
 /* Waits until the barrier is passed or broken: IL_OK or IL_BROKEN. After IL_INTERRUPTED wait again or leave. */
-int il_barrier_wait(il_space *space, il_ref ref, uint32_t record, il_wait *wait);
+int il_barrier_wait(il_space *space, il_ref ref, il_ticket ticket, il_wait *wait);
 /* Lets all go, or breaks the barrier, after IL_LAST. IL_BROKEN: it was broken or reset meanwhile. */
-int il_barrier_finish(il_space *space, il_ref ref, uint32_t record, bool passed);
+int il_barrier_finish(il_space *space, il_ref ref, il_ticket ticket, bool passed);
 /* Gives up waiting after a signal. */
-int il_barrier_leave(il_space *space, il_ref ref, uint32_t record);
+int il_barrier_leave(il_space *space, il_ref ref, il_ticket ticket);
 /* Sends all who wait away with IL_BROKEN; the barrier is good again, or stays broken. */
-int il_barrier_reset(il_space *space, il_ref ref);
-int il_barrier_abort(il_space *space, il_ref ref);
+int il_barrier_reset(il_space *space, il_ref ref, const il_wait *wait);
+int il_barrier_abort(il_space *space, il_ref ref, const il_wait *wait);
 /* How many wait, and whether it is broken: a snapshot. */
-int il_barrier_look(il_space *space, il_ref ref, uint32_t *waiting, bool *broken);
+int il_barrier_look(il_space *space, il_ref ref, const il_wait *wait, uint32_t *waiting, bool *broken);
+
+/* --- shares (il_share.c): what one process has of an object --- */
+
+/* A share as its process refers to it: [ turn : 32 | record : 32 ]. 0: none. Valid for one process slot only. */
+typedef uint64_t il_share;
+
+/* This process's share of an object, made if there is none: IL_OK, IL_STALE or an error. */
+int il_share_of(il_space *space, il_ref ref, il_share *share);
+
+static inline il_u64 *il_share_count(const il_space *space, il_share share)
+{
+    return &space->records[(uint32_t)share].count;
+}
+
+/* --- the reader-writer lock (il_rwlock.c) --- */
+
+void il__rwlock_wake(il_u64 *count);
+
+/* One reader of this process less, if there is one. */
+static inline bool il_rwlock_leave(il_cell *cell, il_u64 *count, il_share share)
+{
+    uint64_t had = il_load_relaxed(count);
+    do {
+        if (had >> 32 != share >> 32 || (uint32_t)had == 0)
+            return false;
+        /* Also a release: pairs with the writer's acquire when it finds nobody reading. */
+    } while (!il_cas_seq_cst(count, &had, had - 1));
+    /* Either the writer sees that we have left, or we see it draining. */
+    if ((uint32_t)had == 1 && il_load_seq_cst(&cell->state.shares.draining))
+        il__rwlock_wake(count);
+    return true;
+}
+
+/* Takes the lock for reading if no writer has or wants it. False: take the long way. */
+static inline bool il_rwlock_read_fast(il_space *space, il_cell *cell, uint64_t key, il_share share)
+{
+    il_u64 *count = il_share_count(space, share);
+    uint64_t had = il_load_relaxed(count);
+    if (had >> 32 != share >> 32 || !il_cas_seq_cst(count, &had, had + 1))
+        return false;
+    /* Either the writer sees our count, or we see the writer. Also an acquire: pairs with the release of the one before. */
+    if ((il_load_seq_cst(&cell->mutex.word) & ~(uint64_t)IL_ORPHAN) == key)
+        return true;
+    il_rwlock_leave(cell, count, share);
+    return false;
+}
+/* IL_OK, and what il_mutex_lock returns. `again`: this very thread reads already, so it need not stand back for a writer. */
+int il_rwlock_read(il_space *space, il_ref ref, il_share share, uint64_t holder, bool again, il_wait *wait);
+/* Writing: lock the cell's mutex, then drain it of readers. IL_OK: held. After IL_INTERRUPTED drain again or undo; after
+ * anything else undo. */
+int il_rwlock_drain(il_space *space, il_ref ref, il_wait *wait);
+/* Whether nobody reads; if so it is held for writing. Held: the cell's mutex. */
+bool il_rwlock_is_drained(il_space *space, il_ref ref);
+void il_rwlock_undo(il_space *space, il_ref ref, const il_wait *wait);
+int il_rwlock_write_unlock(il_space *space, il_ref ref, unsigned flags);
+/* From writing to reading, with nobody in between. */
+int il_rwlock_downgrade(il_space *space, il_ref ref, il_share share);
+/* How many processes' reads there are, in sum. */
+uint64_t il_rwlock_readers(il_space *space, il_ref ref);
+
+/* --- the bounded semaphore (il_bounded.c): permits that belong to the process which took them --- */
+
+/* Takes, or gives back, one permit if nobody is at the mutex and nobody waits. False: take the long way. */
+bool il_bounded_acquire_fast(il_space *space, il_ref ref, il_share share);
+bool il_bounded_release_fast(il_space *space, il_ref ref, il_share share);
+/* IL_OK, IL_BUSY, IL_TIMEDOUT, IL_INTERRUPTED, IL_STALE or an error. */
+int il_bounded_acquire(il_space *space, il_ref ref, il_share share, uint64_t holder, il_wait *wait);
+/* IL_NOT_HELD: this process has fewer than `count`, and none was given back. */
+int il_bounded_release(il_space *space, il_ref ref, il_share share, uint64_t holder, uint32_t count);
+/* How many permits nobody has: a snapshot, in which the dead have theirs until somebody needs them. */
+uint32_t il_bounded_free(il_space *space, il_ref ref);
 
 /* --- between the engine's files --- */
+
+/* The reaper: empties the share of a dead process. */
+void il__share_sweep(il_space *space, il_record *record, uint64_t count);
+/* Lets go of an object's shares if nobody has any of it. Held: the stripe, and the cell is being filled. */
+bool il__shares_drop(il_space *space, il_cell *cell);
+/* Asks about all who have some of it, and reaps the dead: whether any was. */
+bool il__shares_reap(il_space *space, il_ref ref);
 
 /* The token of a stripe's holder; any but 0 will do, since a stripe is never asked which thread has it. */
 enum { IL_STRIPE_HOLDER = 1 };
 
-/* Locks the stripe of an object: IL_OK; IL_STALE: the name has moved; IL_WIPED. Never waits for long. */
-int il__object_lock(il_space *space, il_ref ref);
+/* Locks the stripe of an object: IL_OK; IL_STALE: the name has moved; IL_WIPED; and what il_mutex_lock returns, unless `wait` is
+ * NULL: for ever, whatever signals come. */
+int il__object_lock(il_space *space, il_ref ref, const il_wait *wait);
 void il__object_unlock(il_space *space, il_ref ref);
 
 /* A record of this process's own, in no queue yet. Held: no stripe. */
-int il__record_new(il_space *space, uint32_t *index);
-void il__record_free(il_space *space, uint32_t index);
-static inline uint32_t il__record_owner(il_record *record)
+int il__record_new(il_space *space, il_ticket *ticket);
+void il__record_free(il_space *space, il_ticket ticket);
+/* Whether it is still this process's: not in a child that was forked meanwhile. */
+static inline bool il__record_is_mine(const il_space *space, il_ticket ticket)
+{
+    return il_load_relaxed(&space->records[(uint32_t)ticket].owner) == (uint32_t)(ticket >> 32) &&
+           ((uint32_t)(ticket >> 32) & IL_OWNER) == il_self(space);
+}
+static inline uint32_t il__record_owner(const il_record *record)
 {
     return il_load_relaxed(&record->owner) & IL_OWNER;
 }
@@ -329,8 +430,17 @@ static inline uint32_t il__record_owner(il_record *record)
 /* Held, in all of these: the object's stripe. Removing frees the record, which is ours or a dead one's. */
 void il__queue_append(il_space *space, il_ref ref, uint32_t index);
 void il__queue_remove(il_space *space, il_ref ref, uint32_t index);
-/* Takes out those whose process is known to be dead, counted by state in `left` (may be NULL); returns how many remain. */
-uint32_t il__queue_tidy(il_space *space, il_ref ref, uint32_t *left);
+/* How many records have an owner; and how many of those in a state have none any more, since it died. */
+uint32_t il__queue_count(const il_space *space, const il_cell *cell);
+uint32_t il__queue_left(const il_space *space, const il_cell *cell, uint32_t state);
+/* Takes out those without an owner, once what their death means has been done. */
+void il__queue_tidy(il_space *space, il_ref ref);
+/* Whether the record's process lives. Asks the kernel, and does not wait. */
+bool il__record_lives(il_space *space, il_record *record);
+/* Reaps the dead who stand in the queue. Held: no stripe. */
+void il__queue_reap(il_space *space, il_ref ref);
+/* Whether the process lives that holds slot k and has made use of it: as il_slot_alive, and never waits. */
+bool il__slot_lives(il_space *space, uint32_t k);
 /* Takes the name of slot k off its records. Held: byte k. */
 void il__records_sweep(il_space *space, uint32_t k);
 

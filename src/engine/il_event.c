@@ -56,8 +56,10 @@ int il_event_wait(il_space *space, il_cell *cell, uint64_t key, il_wait *wait)
     for (;;) {
         /* Acquire: pairs with the release of the setter. */
         uint64_t word = il_load_acquire(flag);
-        if ((word & IL_GENERATION) != key)
+        if ((word & IL_GENERATION) != key) {
+            wait->began_ns = 0; /* the count of another event says nothing */
             return gone(space);
+        }
         uint32_t times = (uint32_t)word & ~(IL_FLAG_SET | IL_FLAG_WAITERS);
         if (word & IL_FLAG_SET)
             return IL_OK;

@@ -83,6 +83,8 @@ enum {
     IL_KIND_EVENT = 4,
     IL_KIND_CONDITION = 5,
     IL_KIND_BARRIER = 6,
+    IL_KIND_RWLOCK = 7,
+    IL_KIND_BOUNDED_SEMAPHORE = 8,
 };
 
 /* What a kind keeps beside its mutex, or instead of it. */
@@ -94,11 +96,19 @@ typedef union il_state {
     il_u64 flag;
     /* Condition and Barrier: who waits, in the order of arrival. Guard: stripe. */
     struct {
+        il_u64 none;  /* 0: of no generation, for those who take it for permits or a flag that was there before */
         il_u32 first; /* index of a record; 0: none */
         il_u32 last;  /* a hint: a record of the queue behind which the last one is found, or 0 */
         il_u32 round; /* barrier: [ rounds that have ended : 30 | how this one is being ended : 2 ]; a futex */
         il_u32 broken; /* barrier */
     } queue;
+    /* RWLock and BoundedSemaphore: what each process has of it. */
+    struct {
+        il_u64 none;     /* 0, as above */
+        il_u32 first;    /* index of a record; 0: none. Guard: stripe */
+        il_u32 draining; /* RWLock: the writer waits for readers to leave. Guard: owner */
+        il_u32 free;     /* BoundedSemaphore: [ WAITERS : 1 | permits nobody has : 31 ], a futex. Guard of the permits: owner */
+    } shares;
     uint64_t line[8];
 } il_state;
 
@@ -122,27 +132,31 @@ typedef struct il_cell {
     il_u32 dead_pid;     /* guard: reaper. The last owner that died */
     il_u32 dead_thread;  /* guard: reaper. Its thread id, 0 when unknown */
     il_u64 dead_ns;      /* guard: reaper. When that was noticed, wall clock */
-    uint64_t spare[2];
+    il_u32 stale;        /* guard: a reaper sets it, the owner clears it. A share was emptied: see il_bounded.c. Legal to be set for
+                          * nothing, also on a name that moved in meanwhile */
+    uint32_t spare[3];
     il_u64 dead_program[IL_DEAD_PROGRAM_MAX / 8]; /* guard: reaper. Start of its command line, since its slot is reused */
     char name[IL_NAME_MAX + 1];
 } il_cell;
 _Static_assert(offsetof(il_cell, hash) == 128 && sizeof(il_cell) == 512, "a cell is eight cache lines");
 
-/* A thread that waits in an object's queue.
+/* A thread that waits in an object's queue, or what one process has of an object: its share.
  *
  *   free        owner 0, object 0
  *   being made  owner k, object 0         anyone, by CAS of the owner from 0; a reaper frees it again
  *   linked      owner k, object set       reached from the object; guard of `next`: the stripe
- *   left        owner 0, object set       its process died; whoever holds the stripe next takes it out
+ *   left        owner 0, object set       its process died; whoever holds the stripe next takes it out, or takes the share over
  *
  * So `owner` alone says whose death concerns it, and the sweep need not wait for the stripe. */
 typedef struct il_record {
     il_u32 owner;  /* [ turn : 16 | process slot : 16 ]. The turn rises with every use */
-    il_u32 state;  /* IL_WAIT_…; the futex. Guard: stripe */
+    il_u32 state;  /* IL_WAIT_…, and its futex, guard: stripe; or IL_SHARE */
     il_u64 object; /* an il_ref */
     il_u32 next;   /* guard: stripe. 0: the last one */
     il_u32 thread; /* guard: owner. Kernel thread id */
-    uint64_t spare[5];
+    il_u64 count;  /* of a share: [ turn : 32 | how many : 32 ]; the futex is the low half. Guard: owner, by CAS; the reaper. The
+                    * turn rises when the share goes, so that who still refers to it finds out */
+    uint64_t spare[4];
 } il_record;
 _Static_assert(sizeof(il_record) == 64, "a record is one cache line");
 
@@ -155,6 +169,7 @@ enum {
     IL_WAIT_ACTING = 3,  /* the last to reach a barrier, who runs its action while the others wait */
     IL_WAIT_BROKEN = 4,  /* the barrier is broken */
     IL_WAIT_STATES = 5,
+    IL_SHARE = 5,
 };
 enum { IL_BARRIER_PASS = 1, IL_BARRIER_BREAK = 2, IL_BARRIER_RESET = 3, IL_BARRIER_HOW = 3, IL_BARRIER_ONCE = 4 };
 

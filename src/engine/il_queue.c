@@ -4,7 +4,7 @@
  *   - a record being made, in no queue: the reaper frees it, since it names no object yet;
  *   - a record whose waiter died in the queue: the reaper takes the name of the owner off it and nothing else, because it must
  *     not wait for the stripe; whoever holds the stripe next takes it out;
- *   - a record that names its object and is not linked yet: stays out of use for as long as the object has its name. There
+ *   - a record that names its object and is not linked yet, or no longer: stays out of use until the object's name goes. There
  *     are two instructions in which to die for that;
  *   - a queue half changed: every link is written so that the queue is whole before and after. `last` is only a hint, and is
  *     never left at a record that is taken out. */
@@ -20,13 +20,13 @@ static il_mutex *stripe_of(const il_space *space, il_ref ref)
     return &space->stripes[(index - il_cells_of_levels(level)) / IL_WAYS & (IL_STRIPES - 1)];
 }
 
-int il__object_lock(il_space *space, il_ref ref)
+int il__object_lock(il_space *space, il_ref ref, const il_wait *wait)
 {
-    il_wait wait = {.deadline_ns = IL_FOREVER};
+    il_wait own = {.deadline_ns = wait != NULL ? wait->deadline_ns : IL_FOREVER, .restless = wait != NULL && wait->restless};
     int code;
     do
-        code = il_mutex_lock(space, stripe_of(space, ref), 0, IL_STRIPE_HOLDER, &wait);
-    while (code == IL_INTERRUPTED);
+        code = il_mutex_lock(space, stripe_of(space, ref), 0, IL_STRIPE_HOLDER, &own);
+    while (code == IL_INTERRUPTED && wait == NULL);
     if (code != IL_OK)
         return code;
     if (il_load_relaxed(&space->wiped))
@@ -45,7 +45,14 @@ void il__object_unlock(il_space *space, il_ref ref)
         il_mutex_unlock(space, stripe, 0, 0);
 }
 
-int il__record_new(il_space *space, uint32_t *index)
+/* Whether a record without an owner is free: it names no object, or one whose name has gone and with it the queue. */
+static bool is_unused(const il_space *space, il_record *record)
+{
+    il_ref ref = il_load_relaxed(&record->object);
+    return ref == 0 || (il_load_relaxed(&il_ref_cell(space, ref)->mutex.word) & IL_GENERATION) != il_ref_key(ref);
+}
+
+int il__record_new(il_space *space, il_ticket *ticket)
 {
     int code = il_self(space) != 0 ? IL_OK : il_attach(space);
     while (code == IL_OK) {
@@ -58,11 +65,12 @@ int il__record_new(il_space *space, uint32_t *index)
             /* Acquire: pairs with the release in il__queue_remove. The turn in `owner` tells whether the record was in use
              * between the two loads and the compare-and-swap. Record 0 is never used: 0 ends a queue. */
             uint32_t owner = il_load_acquire(&record->owner);
-            if (at == 0 || (owner & IL_OWNER) != 0 || il_load_relaxed(&record->object) != 0 ||
+            if (at == 0 || (owner & IL_OWNER) != 0 || !is_unused(space, record) ||
                 !il_cas32_acquire(&record->owner, &owner, (owner + IL_RECORD_TURN) | il_self(space)))
                 continue;
+            il_store_relaxed(&record->object, 0);
             il_store_relaxed(&space->header->record_hint, at + 1);
-            *index = at;
+            *ticket = (uint64_t)((owner + IL_RECORD_TURN) | il_self(space)) << 32 | at;
             return IL_OK;
         }
         code = il__segment_grow_records(space, levels);
@@ -77,9 +85,10 @@ static void disown(il_record *record)
     il_store_release(&record->owner, il_load_relaxed(&record->owner) & ~IL_OWNER);
 }
 
-void il__record_free(il_space *space, uint32_t index)
+void il__record_free(il_space *space, il_ticket ticket)
 {
-    disown(&space->records[index]);
+    if (il__record_is_mine(space, ticket))
+        disown(&space->records[(uint32_t)ticket]);
 }
 
 /* The stores in this file that a death may come between are releases, so that the compiler keeps their order. */
@@ -112,35 +121,75 @@ void il__queue_remove(il_space *space, il_ref ref, uint32_t index)
         il_store_release(before == 0 ? &state->queue.first : &space->records[before].next,
                          il_load_relaxed(&space->records[index].next));
     }
+    /* Ours, or a dead one's that the reaper has disowned; to be known before anybody else can take it. */
     il_record *record = &space->records[index];
+    bool mine = il__record_owner(record) != 0;
     il_store_release(&record->object, 0);
-    if ((il_load_relaxed(&record->owner) & IL_OWNER) != 0) /* ours, or else a dead one's that the reaper has disowned */
+    if (mine)
         disown(record);
 }
 
-uint32_t il__queue_tidy(il_space *space, il_ref ref, uint32_t *left)
+uint32_t il__queue_count(const il_space *space, const il_cell *cell)
 {
-    il_state *state = &il_ref_cell(space, ref)->state;
-    uint32_t alive = 0, next;
-    for (uint32_t at = il_load_relaxed(&state->queue.first); at != 0; at = next) {
-        il_record *record = &space->records[at];
-        next = il_load_relaxed(&record->next);
-        if (il__record_owner(record) != 0) {
-            alive++;
-            continue;
-        }
-        if (left != NULL)
-            left[il_load_relaxed(&record->state) % IL_WAIT_STATES]++;
-        il__queue_remove(space, ref, at);
+    uint32_t count = 0;
+    for (uint32_t at = il_load_relaxed(&cell->state.queue.first); at != 0; at = il_load_relaxed(&space->records[at].next))
+        count += il__record_owner(&space->records[at]) != 0;
+    return count;
+}
+
+uint32_t il__queue_left(const il_space *space, const il_cell *cell, uint32_t state)
+{
+    uint32_t count = 0;
+    for (uint32_t at = il_load_relaxed(&cell->state.queue.first); at != 0; at = il_load_relaxed(&space->records[at].next))
+        count += il__record_owner(&space->records[at]) == 0 && il_load_relaxed(&space->records[at].state) == state;
+    return count;
+}
+
+void il__queue_tidy(il_space *space, il_ref ref)
+{
+    uint32_t next;
+    for (uint32_t at = il_load_relaxed(&il_ref_cell(space, ref)->state.queue.first); at != 0; at = next) {
+        next = il_load_relaxed(&space->records[at].next);
+        if (il__record_owner(&space->records[at]) == 0)
+            il__queue_remove(space, ref, at);
     }
-    return alive;
+}
+
+bool il__record_lives(il_space *space, il_record *record)
+{
+    uint32_t owner = il__record_owner(record);
+    return owner != 0 && (owner == il_self(space) || il__slot_lives(space, owner));
+}
+
+void il__queue_reap(il_space *space, il_ref ref)
+{
+    uint32_t dead;
+    do {
+        dead = 0;
+        if (il__object_lock(space, ref, NULL) != IL_OK)
+            return;
+        uint32_t at = il_load_relaxed(&il_ref_cell(space, ref)->state.queue.first);
+        for (; at != 0 && dead == 0; at = il_load_relaxed(&space->records[at].next)) {
+            uint32_t owner = il__record_owner(&space->records[at]);
+            if (owner != 0 && !il__record_lives(space, &space->records[at]))
+                dead = owner;
+        }
+        il__object_unlock(space, ref);
+    } while (dead != 0 && il_reap(space, dead) == IL_OK);
 }
 
 void il__records_sweep(il_space *space, uint32_t k)
 {
     uint32_t count = il_records_of_levels(il_load_acquire(&space->header->record_levels));
     for (uint32_t i = 1; i < count; i++) {
-        if (il__record_owner(&space->records[i]) == k)
-            disown(&space->records[i]); /* nobody else writes it: its owner is dead, and ours to speak for */
+        il_record *record = &space->records[i];
+        uint64_t count = il_load_acquire(&record->count);
+        uint32_t owner = il_load_acquire(&record->owner);
+        if ((owner & IL_OWNER) != k)
+            continue;
+        if (il_load_relaxed(&record->state) == IL_SHARE)
+            il__share_sweep(space, record, count);
+        /* The owner is ours to speak for, but whoever forgets the object may free its shares at the same time. */
+        il_cas32_release(&record->owner, &owner, owner & ~IL_OWNER);
     }
 }

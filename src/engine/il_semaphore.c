@@ -9,14 +9,27 @@
  * So a death at any instruction neither loses a permit nor makes one. What a process took before it died stays taken: a
  * permit has no owner here, and another process may well be meant to give it back.
  *
- * A wake that a waiter used up and cannot use (deadline, signal) is passed on if there is a permit to be had. One that dies
- * with a waiter costs the others a slice. */
+ * A release clears WAITERS, so those that follow at once wake nobody: whoever wakes and finds more permits than it takes wakes
+ * the next. A wake that a waiter used up and cannot use (deadline, signal) is passed on. One that dies with a waiter costs the
+ * others a slice. */
 #include "il_engine.h"
 #include "il_platform.h"
 
 static il_u32 *futex_of(il_u64 *permits)
 {
     return (il_u32 *)(void *)permits;
+}
+
+/* Leaving after a wake was used up: there may be a permit with others asleep, or none and they are to be woken for the next. */
+static void pass_on(il_u64 *permits, uint64_t key)
+{
+    uint64_t word = il_load_relaxed(permits);
+    while ((word & IL_GENERATION) == key && (word & (IL_PERMITS | IL_PERMIT_WAITERS)) == 0) {
+        if (il_cas_relaxed(permits, &word, word | IL_PERMIT_WAITERS))
+            return;
+    }
+    if ((word & IL_PERMITS) != 0 || (word & IL_GENERATION) != key)
+        il_futex_wake(futex_of(permits), 1);
 }
 
 int il_semaphore_acquire(il_space *space, il_cell *cell, uint64_t key, il_wait *wait)
@@ -34,6 +47,9 @@ int il_semaphore_acquire(il_space *space, il_cell *cell, uint64_t key, il_wait *
             /* Acquire: pairs with the release of whoever gave the permit. */
             if (!il_cas_acquire(permits, &word, (word - 1) | (wait->slept ? IL_PERMIT_WAITERS : 0)))
                 continue;
+            /* Permits that came while we were on our way woke nobody, since WAITERS was clear. */
+            if (wait->slept && (half & IL_PERMITS) > 1)
+                il_futex_wake(futex_of(permits), 1);
             wait->woken = false;
             return IL_OK;
         }
@@ -54,13 +70,13 @@ int il_semaphore_acquire(il_space *space, il_cell *cell, uint64_t key, il_wait *
         if (code != IL_OK && code != IL_BUSY)
             break;
     }
-    if (wait->woken && (il_load_relaxed(permits) & IL_PERMITS) != 0)
-        il_futex_wake(futex_of(permits), 1);
+    if (wait->woken)
+        pass_on(permits, key);
     wait->woken = false;
     return code;
 }
 
-int il_semaphore_release(il_space *space, il_cell *cell, uint64_t key, uint32_t count)
+int il_semaphore_release(il_space *space, il_cell *cell, uint64_t key, uint32_t bound, uint32_t count)
 {
     il_u64 *permits = &cell->state.permits;
     uint64_t word = il_load_relaxed(permits), next;
@@ -68,7 +84,7 @@ int il_semaphore_release(il_space *space, il_cell *cell, uint64_t key, uint32_t 
         if ((word & IL_GENERATION) != key)
             return il_load_relaxed(&space->wiped) ? IL_WIPED : IL_STALE;
         uint64_t had = word & IL_PERMITS;
-        if (had + count > il_semaphore_bound(cell))
+        if (had + count > bound)
             return IL_OVERFLOW;
         next = key | (had + count);
         /* Release: pairs with the acquire of whoever takes the permit. */

@@ -233,9 +233,11 @@ int il_slot_alive(il_space *space, uint32_t k)
         int fd = probe_descriptor(space);
         if (fd < 0)
             return il_load_relaxed(&space->wiped) ? IL_WIPED : IL_SYSTEM;
-        /* A descriptor closed under us answers for another file, or fails: a wrong "dead" is caught by the reaper, who locks
-         * the byte before he touches anything, a wrong "alive" by the next slice. */
+        /* A descriptor closed under us answers for another file, or fails: so look at it again before a "dead" is believed; a
+         * wrong "alive" is caught by the next slice. */
         int held = il_byte_locked(fd, k);
+        if (held == 0 && !is_mapped_file(space, fd))
+            continue;
         if (held == 0)
             return 0;
         if (il_byte_locked(fd, SWEEPERS_AT + k) <= 0)
@@ -246,6 +248,19 @@ int il_slot_alive(il_space *space, uint32_t k)
         if (now >= patience)
             return 1;
         il_nap(SWEEP_NAP_NS);
+    }
+}
+
+bool il__slot_lives(il_space *space, uint32_t k)
+{
+    for (;;) {
+        int fd = probe_descriptor(space);
+        if (fd < 0)
+            return true; /* could not ask */
+        int held = il_byte_locked(fd, k), swept = il_byte_locked(fd, SWEEPERS_AT + k);
+        /* A process that has made use of its slot does not hold the sweeper's byte, so somebody sweeps after it. */
+        if (is_mapped_file(space, fd))
+            return held != 0 && swept <= 0;
     }
 }
 

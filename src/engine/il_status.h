@@ -34,7 +34,8 @@
     X(IL_NO_UNNAMED, -25, "the file system cannot make a file without a name (O_TMPFILE)")                             \
     X(IL_OVERFLOW, -26, "more permits than the semaphore can have")                                                    \
     X(IL_BROKEN, -27, "the barrier is broken")                                                                         \
-    X(IL_LAST, -28, "the last party of a barrier has come")
+    X(IL_LAST, -28, "the last party of a barrier has come")                                                            \
+    X(IL_DEADLOCK, -29, "it would wait for itself")
 
 enum {
 #define X(name, code, text) name = (code),

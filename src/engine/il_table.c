@@ -19,6 +19,8 @@
 #include "il_hash.h"
 #include "il_platform.h"
 
+enum { ROUSED_NS = 20000000 }; /* within this, whoever was roused has set its flag again */
+
 static uint32_t tag_of(uint64_t hash)
 {
     return (uint32_t)(hash >> 32) | 1u;
@@ -44,37 +46,54 @@ static uint64_t next_generation(uint64_t word)
 }
 
 /* Whether nothing is lost if an object that nobody holds is forgotten. Held: the stripe. */
-static bool is_forgettable(const il_cell *cell)
+static bool is_forgettable(const il_space *space, const il_cell *cell)
 {
     switch (il_load_relaxed(&cell->kind)) {
     case IL_KIND_NONE:
     case IL_KIND_LOCK:
     case IL_KIND_RLOCK:
+    case IL_KIND_RWLOCK:
+    case IL_KIND_BOUNDED_SEMAPHORE:
         return true;
     case IL_KIND_CONDITION:
-    case IL_KIND_BARRIER:
+        return il__queue_count(space, cell) == 0;
+    case IL_KIND_BARRIER: /* one that the dead have broken is to stay broken */
         return il_load_relaxed(&cell->state.queue.first) == 0 && il_load_relaxed(&cell->state.queue.broken) == 0;
     default:
         return false;
     }
 }
 
-/* Whether somebody waits for an object that is not waited for by its word. Held: the stripe. */
-static bool is_waited_for(il_space *space, uint32_t index)
+/* Whether somebody may wait for an object that is not waited for by its word. Held: the stripe. */
+static bool is_waited_for(const il_space *space, const il_cell *cell)
 {
-    il_cell *cell = &space->cells[index];
-    uint64_t word = il_load_relaxed(&cell->mutex.word);
     switch (il_load_relaxed(&cell->kind)) {
     case IL_KIND_SEMAPHORE:
+        return (il_load_relaxed(&cell->state.permits) & IL_PERMIT_WAITERS) != 0;
     case IL_KIND_EVENT:
-        /* Whether there are sleepers the kernel knows; the flags may be left from those who gave up. One who is woken for
-         * nothing sleeps again. */
-        return il_futex_wake((il_u32 *)(void *)&cell->state, 1) > 0;
+        return (il_load_relaxed(&cell->state.flag) & IL_FLAG_WAITERS) != 0;
     case IL_KIND_CONDITION:
     case IL_KIND_BARRIER:
-        return il__queue_tidy(space, (word & IL_GENERATION) | index, NULL) > 0;
+        return il__queue_count(space, cell) != 0;
     default:
         return false;
+    }
+}
+
+/* The flags may be left from waiters who gave up, and the queue from the dead. Sends those who wait for a semaphore or an event
+ * round, which set their flag again, and reaps the dead. Held: nothing. */
+static void rouse(il_space *space, il_ref ref)
+{
+    il_cell *cell = il_ref_cell(space, ref);
+    uint8_t kind = il_load_relaxed(&cell->kind);
+    uint64_t word = il_load_relaxed(&cell->state.permits);
+    if (kind == IL_KIND_CONDITION || kind == IL_KIND_BARRIER) {
+        il__queue_reap(space, ref);
+    } else if ((kind == IL_KIND_SEMAPHORE || kind == IL_KIND_EVENT) && (word & IL_GENERATION) == il_ref_key(ref)) {
+        uint64_t flag = kind == IL_KIND_SEMAPHORE ? IL_PERMIT_WAITERS : IL_FLAG_WAITERS;
+        il_cas_relaxed(&cell->state.permits, &word, word & ~flag);
+        il_futex_wake((il_u32 *)(void *)&cell->state.permits, INT32_MAX);
+        il_nap(ROUSED_NS);
     }
 }
 
@@ -108,7 +127,14 @@ static bool seize(il_space *space, il_cell *cell, uint32_t remembered, uint64_t 
         return false;
     *key = next_generation(word);
     /* Acquire: pairs with the release of the last owner or filler. */
-    return il_cas_acquire(&cell->mutex.word, &word, *key | IL_FILLING | il_self(space));
+    if (!il_cas_acquire(&cell->mutex.word, &word, *key | IL_FILLING | il_self(space)))
+        return false;
+    uint8_t kind = il_load_relaxed(&cell->kind);
+    if ((kind != IL_KIND_RWLOCK && kind != IL_KIND_BOUNDED_SEMAPHORE) || il__shares_drop(space, cell))
+        return true;
+    /* Somebody reads, or has permits: back to the generation that was, in which nobody has missed anything. */
+    il_store_release(&cell->mutex.word, word);
+    return false;
 }
 
 static void begin_state(il_cell *cell, uint64_t key, uint8_t kind, uint64_t parameter)
@@ -121,8 +147,14 @@ static void begin_state(il_cell *cell, uint64_t key, uint8_t kind, uint64_t para
     /* Release: pairs with the acquire of a late comer who finds another generation. */
     il_store_release(&cell->state.permits, first);
     if (kind == IL_KIND_CONDITION || kind == IL_KIND_BARRIER) {
+        il_store_relaxed(&cell->state.queue.first, 0);
+        il_store_relaxed(&cell->state.queue.last, 0);
         il_store_relaxed(&cell->state.queue.round, 0);
         il_store_relaxed(&cell->state.queue.broken, 0);
+    } else if (kind == IL_KIND_RWLOCK || kind == IL_KIND_BOUNDED_SEMAPHORE) {
+        il_store_relaxed(&cell->state.shares.first, 0);
+        il_store_relaxed(&cell->state.shares.draining, 0);
+        il_store_relaxed(&cell->state.shares.free, (uint32_t)parameter);
     }
 }
 
@@ -188,7 +220,7 @@ static uint32_t find_room(il_space *space, uint64_t hash, uint32_t levels, bool 
         for (uint32_t i = 0; i < IL_WAYS; i++) {
             uint32_t index = first + (start + i) % IL_WAYS;
             il_cell *cell = &space->cells[index];
-            if (is_forgettable(cell) && seize(space, cell, 0, key))
+            if (is_forgettable(space, cell) && seize(space, cell, 0, key))
                 return index;
         }
     }
@@ -236,7 +268,7 @@ int il_table_resolve(il_space *space, const char *name, size_t length, uint8_t k
             *found_kind = il_load_relaxed(&cell->kind);
             if (*found_kind != kind || cell->parameter != parameter) {
                 code = *found_kind != kind ? IL_KIND : IL_PARAMETER;
-                if (is_forgettable(cell) && !in_use(space, cell) && seize(space, cell, 0, &key)) {
+                if (is_forgettable(space, cell) && !in_use(space, cell) && seize(space, cell, 0, &key)) {
                     fill(space, index, key, hash, name, length, kind, parameter);
                     code = IL_OK;
                 }
@@ -275,14 +307,16 @@ int il_table_resolve(il_space *space, const char *name, size_t length, uint8_t k
     }
 }
 
-int il_table_find(il_space *space, const char *name, size_t length, uint8_t kind, il_wait *wait, il_ref *ref)
+int il_table_find(il_space *space, const char *name, size_t length, uint8_t kind, uint64_t parameter, il_wait *wait,
+                  il_ref *ref)
 {
     uint64_t hash = il__hash(space->header->hash_key, name, length);
     int code = lock_stripe(space, hash, wait);
     if (code != IL_OK)
         return code;
     uint32_t index = search(space, hash, name, length, il_load_acquire(&space->header->levels));
-    if (index == UINT32_MAX || il_load_relaxed(&space->cells[index].kind) != kind)
+    if (index == UINT32_MAX || il_load_relaxed(&space->cells[index].kind) != kind ||
+        space->cells[index].parameter != parameter)
         code = IL_ABSENT;
     else
         *ref = (il_load_relaxed(&space->cells[index].mutex.word) & IL_GENERATION) | index;
@@ -290,20 +324,51 @@ int il_table_find(il_space *space, const char *name, size_t length, uint8_t kind
     return il_load_relaxed(&space->wiped) ? IL_WIPED : code;
 }
 
-int il_table_unlink(il_space *space, const char *name, size_t length, il_wait *wait)
+/* One attempt. IL_BUSY with `ref` set: somebody may wait for it, and is to be roused first. */
+static int unlink_once(il_space *space, uint64_t hash, const char *name, size_t length, il_wait *wait, il_ref *ref)
 {
-    uint64_t hash = il__hash(space->header->hash_key, name, length), key;
+    uint64_t key;
     int code = lock_stripe(space, hash, wait);
     if (code != IL_OK)
         return code;
+    *ref = 0;
     uint32_t index = search(space, hash, name, length, il_load_acquire(&space->header->levels));
     if (index == UINT32_MAX)
         code = IL_ABSENT;
-    else if (!is_waited_for(space, index) && seize(space, &space->cells[index], IL_ORPHAN, &key))
+    else if (is_waited_for(space, &space->cells[index])) {
+        *ref = (il_load_relaxed(&space->cells[index].mutex.word) & IL_GENERATION) | index;
+        code = IL_BUSY;
+    } else if (seize(space, &space->cells[index], IL_ORPHAN, &key))
         empty(space, index, key);
     else
         code = IL_BUSY;
     il_mutex_unlock(space, stripe_of(space, hash), 0, 0);
+    return code;
+}
+
+int il_table_unlink(il_space *space, const char *name, size_t length, il_wait *wait)
+{
+    uint64_t hash = il__hash(space->header->hash_key, name, length);
+    il_ref ref = 0;
+    int code = unlink_once(space, hash, name, length, wait, &ref);
+    if (code == IL_BUSY && ref != 0) {
+        rouse(space, ref);
+        code = unlink_once(space, hash, name, length, wait, &ref);
+    }
+    return code;
+}
+
+int il_table_forget(il_space *space, il_ref ref, il_wait *wait)
+{
+    uint64_t key;
+    int code = il__object_lock(space, ref, wait);
+    if (code != IL_OK)
+        return code;
+    if (seize(space, il_ref_cell(space, ref), IL_ORPHAN, &key))
+        empty(space, (uint32_t)ref, key);
+    else
+        code = IL_BUSY;
+    il__object_unlock(space, ref);
     return code;
 }
 
@@ -366,7 +431,9 @@ void il__table_sweep(il_space *space, uint32_t k)
         il_store_relaxed(&cell->dead_ns, il_clock_wall_ns());
         for (int j = 0; j < IL_DEAD_PROGRAM_MAX / 8; j++)
             il_store_relaxed(&cell->dead_program[j], il_load_relaxed(&space->slots[k].program[j]));
-        il__mutex_orphan(&cell->mutex, k, true);
+        /* One who was only at the gate of a reader-writer lock left nothing half done. */
+        bool writing = il_load_relaxed(&cell->mutex.depth) != 0;
+        il__mutex_orphan(&cell->mutex, k, il_load_relaxed(&cell->kind) != IL_KIND_RWLOCK || writing);
     }
     il__records_sweep(space, k);
     for (uint32_t i = 0; i < IL_STRIPES; i++) {

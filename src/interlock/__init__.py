@@ -31,6 +31,7 @@ from interlock.space import Space
 __all__ = [
     "AcquireTimeout",
     "Barrier",
+    "BoundedSemaphore",
     "Condition",
     "DeadlockDetected",
     "Event",
@@ -45,6 +46,7 @@ __all__ = [
     "Owner",
     "ParameterMismatch",
     "RLock",
+    "RWLock",
     "Semaphore",
     "Space",
     "SpaceError",
@@ -57,8 +59,10 @@ __all__ = [
 # On first use: not every program needs them, and some are dearer to import than everything above together (dataclasses).
 _LATE = {
     "Barrier": "interlock.barrier",
+    "BoundedSemaphore": "interlock.bounded_semaphore",
     "Condition": "interlock.condition",
     "Event": "interlock.event",
+    "RWLock": "interlock.rwlock",
     "Semaphore": "interlock.semaphore",
     "LockStatistics": "interlock.records",
     "ObjectInfo": "interlock.records",
@@ -69,10 +73,12 @@ _LATE = {
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from interlock.barrier import Barrier
+    from interlock.bounded_semaphore import BoundedSemaphore
     from interlock.condition import Condition
     from interlock.decorator import synchronized
     from interlock.event import Event
     from interlock.records import LockStatistics, ObjectInfo, Owner
+    from interlock.rwlock import RWLock
     from interlock.semaphore import Semaphore
 
 

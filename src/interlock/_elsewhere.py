@@ -32,15 +32,19 @@ class Handle:
         raise _refuse()
 
 
+class LockHandle(Handle):
+    """Cannot be made here."""
+
+
 class Hold:
     """Never comes to be made here."""
 
 
-class Lock(Handle):
+class Lock(LockHandle):
     """Cannot be made here."""
 
 
-class RLock(Handle):
+class RLock(LockHandle):
     """Cannot be made here."""
 
 
@@ -57,4 +61,16 @@ class Condition(Handle):
 
 
 class Barrier(Handle):
+    """Cannot be made here."""
+
+
+class BoundedSemaphore(Handle):
+    """Cannot be made here."""
+
+
+class ReadLock(LockHandle):
+    """Cannot be made here."""
+
+
+class WriteLock(LockHandle):
     """Cannot be made here."""

@@ -54,4 +54,4 @@ class Barrier(native.Barrier):
 
     def __repr__(self) -> str:
         state = "broken" if self.broken else f"waiters={self.n_waiting}/{self.parties}"
-        return f"<{title(self)} at {id(self):#x} {self.name!r}: {state}>"
+        return f"<{title(self)} at {id(self):#x} {self._name!r}: {state}>"

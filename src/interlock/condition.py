@@ -69,4 +69,4 @@ class Condition(native.Condition):
         return pickled(self, self._lock)
 
     def __repr__(self) -> str:
-        return f"<{title(self)} at {id(self):#x} {self.name!r}: waiters={self._waiters()}>"
+        return f"<{title(self)} at {id(self):#x} {self._name!r}: waiters={self._waiters()}>"

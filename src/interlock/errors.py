@@ -90,9 +90,18 @@ class SpaceUnavailable(SpaceError):
     """No such space, no permission, no suitable file system, or wiped while in use."""
 
 
-KINDS = {1: "Lock", 2: "RLock", 3: "Semaphore", 4: "Event", 5: "Condition", 6: "Barrier"}
+KINDS = {
+    1: "Lock",
+    2: "RLock",
+    3: "Semaphore",
+    4: "Event",
+    5: "Condition",
+    6: "Barrier",
+    7: "RWLock",
+    8: "BoundedSemaphore",
+}
 
-PARAMETERS = {3: "initial value or bound", 5: "lock", 6: "number of parties"}
+PARAMETERS = {3: "initial value or bound", 5: "lock", 6: "number of parties", 8: "number of permits"}
 
 
 def from_engine(
@@ -120,6 +129,14 @@ def from_engine(
                 name=name,
                 path=path,
             )
+        case "IL_DEADLOCK":
+            advice = (
+                "this thread reads under it already, and would wait for itself: release, then acquire for writing, and "
+                "look again at what was read"
+                if kind and kind.__name__ == "WriteLock"
+                else "this thread writes under it, and would wait for itself: to go on reading, call downgrade()"
+            )
+            return DeadlockDetected(f"RWLock {name!r}: {advice}", name=name, path=path)
         case "IL_DEPTH":
             return InterlockError(f"{what} is acquired too many times by one thread", name=name, path=path)
         case "IL_KIND":

@@ -38,4 +38,4 @@ class Event(native.Event):
         return pickled(self)
 
     def __repr__(self) -> str:
-        return f"<{title(self)} at {id(self):#x} {self.name!r}: {'set' if self.is_set() else 'unset'}>"
+        return f"<{title(self)} at {id(self):#x} {self._name!r}: {'set' if self.is_set() else 'unset'}>"

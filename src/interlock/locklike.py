@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from interlock.records import LockStatistics
 
     L = TypeVar("L", bound="LockLike")
-    Base = native.Handle
+    Base = native.LockHandle
 else:
     Base = object
 
@@ -43,7 +43,7 @@ class LockLike(Base):
 
     def __repr__(self) -> str:
         state = "locked" if self.locked() else "unlocked"
-        return f"<{state} {title(self)} object {self.name!r} at {id(self):#x}>"
+        return f"<{state} {title(self)} object {self._name!r} at {id(self):#x}>"
 
 
 def pickled(handle: native.Handle, *arguments: object, **options: object) -> tuple[Any, ...]:
@@ -54,7 +54,7 @@ def pickled(handle: native.Handle, *arguments: object, **options: object) -> tup
     return (reopen, (type(handle), handle.space.pickled(), (handle.name, *arguments), options))
 
 
-def title(handle: native.Handle) -> str:
+def title(handle: object) -> str:
     """The kind's public name, for a repr."""
     kind = type(handle)
     return f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"

@@ -43,4 +43,4 @@ class Semaphore(native.Semaphore):
         return pickled(self, self._initial)
 
     def __repr__(self) -> str:
-        return f"<{title(self)} at {id(self):#x} {self.name!r}: value={self.value}>"
+        return f"<{title(self)} at {id(self):#x} {self._name!r}: value={self.value}>"

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from interlock.barrier import Barrier
+    from interlock.bounded_semaphore import BoundedSemaphore
     from interlock.condition import Condition
     from interlock.event import Event
     from interlock.lock import Lock
     from interlock.records import ObjectInfo
     from interlock.rlock import RLock
+    from interlock.rwlock import RWLock
     from interlock.semaphore import Semaphore
 
 DEFAULT_URL = "shm:default"
@@ -65,6 +67,18 @@ class Space(native.Space):
         from interlock.rlock import RLock
 
         return RLock(name, space=self, **options)
+
+    def RWLock(self, name: str | None = None, **options: Any) -> RWLock:
+        """interlock.RWLock in this space."""
+        from interlock.rwlock import RWLock
+
+        return RWLock(name, space=self, **options)
+
+    def BoundedSemaphore(self, name: str | None = None, value: int = 1) -> BoundedSemaphore:
+        """interlock.BoundedSemaphore in this space."""
+        from interlock.bounded_semaphore import BoundedSemaphore
+
+        return BoundedSemaphore(name, value, space=self)
 
     def Semaphore(self, name: str | None = None, value: int = 1) -> Semaphore:
         """interlock.Semaphore in this space."""

@@ -43,6 +43,12 @@ class SemaphoreTests(lock_tests.SemaphoreTests):
         self.semtype = lambda value=1: interlock.Semaphore(value=value, space=space)
 
 
+class BoundedSemaphoreTests(lock_tests.BoundedSemaphoreTests):
+    @pytest.fixture(autouse=True)
+    def _own_space(self, space):
+        self.semtype = lambda value=1: interlock.BoundedSemaphore(value=value, space=space)
+
+
 class EventTests(lock_tests.EventTests):
     # Looks into the lock inside threading.Event. Ours has none.
     test_at_fork_reinit = test_reset_internal_locks = None

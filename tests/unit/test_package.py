@@ -13,6 +13,7 @@ import interlock
 NAMES = [
     "AcquireTimeout",
     "Barrier",
+    "BoundedSemaphore",
     "Condition",
     "DeadlockDetected",
     "Event",
@@ -27,6 +28,7 @@ NAMES = [
     "Owner",
     "ParameterMismatch",
     "RLock",
+    "RWLock",
     "Semaphore",
     "Space",
     "SpaceError",

@@ -1,0 +1,144 @@
+/* BoundedSemaphore: threading's methods on permits that belong to the process which took them. */
+#include "binding.h"
+
+enum { MOST_PERMITS = 0x7FFFFFFF };
+
+typedef struct {
+    Handle *self;
+    uint64_t token;
+    uint32_t count;
+} call;
+
+/* BoundedSemaphore(name, value, space) */
+static PyObject *bounded_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *name, *value, *space;
+    if ((kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) || !PyArg_ParseTuple(args, "OOO", &name, &value, &space)) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_TypeError, "positional arguments only");
+        return NULL;
+    }
+    long bound = permits_from(value, 0, "semaphore initial value must be >= 0");
+    return bound < 0 ? NULL : (PyObject *)handle_make(type, name, space, IL_KIND_BOUNDED_SEMAPHORE, (uint64_t)bound);
+}
+
+static int acquire_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
+{
+    const call *how = argument;
+    il_share share;
+    int code = share_of(how->self, ref, &share);
+    return code == IL_OK ? il_bounded_acquire(space, ref, share, how->token, wait) : code;
+}
+
+/* 1: taken; 0: not in time; -1: an exception is set. */
+static int acquire(Handle *self, uint64_t deadline)
+{
+    il_ref ref = il_load_relaxed(&self->ref);
+    il_share share = kept_share(self);
+    if (share != 0 && il_bounded_acquire_fast(self->space->segment, ref, share))
+        return 1;
+    call how = {self, this_token(), 1};
+    il_wait wait = wait_until(deadline);
+    int code = perform(self, acquire_once, &how, &wait, &ref);
+    return code == PERFORM_FAILED ? -1 : code == IL_OK;
+}
+
+static int release_once(il_space *space, il_ref ref, il_wait *Py_UNUSED(wait), void *argument)
+{
+    const call *how = argument;
+    il_share share;
+    int code = share_of(how->self, ref, &share);
+    return code == IL_OK ? il_bounded_release(space, ref, share, how->token, how->count) : code;
+}
+
+static PyObject *release(Handle *self, uint32_t count)
+{
+    il_ref ref = il_load_relaxed(&self->ref);
+    il_share share = kept_share(self);
+    if (count == 1 && share != 0 && il_bounded_release_fast(self->space->segment, ref, share))
+        Py_RETURN_NONE;
+    call how = {self, this_token(), count};
+    il_wait wait = wait_until(IL_FOREVER);
+    return perform(self, release_once, &how, &wait, &ref) == IL_OK ? Py_NewRef(Py_None) : NULL;
+}
+
+static PyObject *bounded_acquire(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    uint64_t deadline = IL_FOREVER;
+    if ((nargs != 0 || kwnames != NULL) && parse_acquire(args, nargs, kwnames, true, &deadline) < 0)
+        return NULL;
+    int taken = acquire((Handle *)object, deadline);
+    return taken < 0 ? NULL : PyBool_FromLong(taken);
+}
+
+static PyObject *bounded_enter(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    if (acquire((Handle *)object, IL_FOREVER) < 0)
+        return NULL;
+    Py_RETURN_TRUE;
+}
+
+static PyObject *bounded_release(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    long count = parse_release(args, nargs, kwnames);
+    return count < 0 ? NULL : release((Handle *)object, (uint32_t)count);
+}
+
+static PyObject *bounded_exit(PyObject *object, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs))
+{
+    return release((Handle *)object, 1);
+}
+
+static PyObject *bounded_value(PyObject *object, void *Py_UNUSED(closure))
+{
+    Handle *self = (Handle *)object;
+    int failed;
+    if (check_open(self) < 0)
+        return NULL;
+    il_ref ref = present_ref(self, &failed);
+    uint32_t free = ref != 0 ? il_bounded_free(self->space->segment, ref) : (uint32_t)self->parameter;
+    return failed ? NULL : PyLong_FromUnsignedLong(free);
+}
+
+static PyObject *bounded_bound(PyObject *object, void *Py_UNUSED(closure))
+{
+    return PyLong_FromUnsignedLongLong(((Handle *)object)->parameter);
+}
+
+static PyMethodDef bounded_methods[] = {
+    {"acquire", (PyCFunction)(void (*)(void))bounded_acquire, METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("acquire($self, /, blocking=True, timeout=None)\n--\n\n"
+               "Take a permit; wait for it at most `timeout` seconds (None: for ever; 0 or less: do not wait).\n\n"
+               "Returns whether it was taken.\n"
+               "Raises ValueError for a NaN timeout or one given with blocking=False,\n"
+               "OverflowError for one above threading.TIMEOUT_MAX, SpaceError when the space is unusable.")},
+    {"release", (PyCFunction)(void (*)(void))bounded_release, METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("release($self, /, n=1)\n--\n\n"
+               "Give n permits back that this process took.\n\n"
+               "Raises ValueError for n < 1, NotHeld (a ValueError) when this process has fewer; then none is given back.")},
+    {"__enter__", bounded_enter, METH_NOARGS, NULL},
+    {"__exit__", (PyCFunction)(void (*)(void))bounded_exit, METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef bounded_getset[] = {
+    {"value", bounded_value, NULL,
+     PyDoc_STR("How many permits nobody has. A snapshot: those of a dead process count as taken until somebody needs one."), NULL},
+    {"bound", bounded_bound, NULL, PyDoc_STR("How many permits there are."), NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot bounded_slots[] = {
+    {Py_tp_doc, PyDoc_STR("The hot half of interlock.BoundedSemaphore.")},
+    {Py_tp_new, bounded_new},
+    {Py_tp_methods, bounded_methods},
+    {Py_tp_getset, bounded_getset},
+    {0, NULL},
+};
+
+PyType_Spec bounded_spec = {
+    .name = "interlock._engine.BoundedSemaphore",
+    .basicsize = sizeof(Handle),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = bounded_slots,
+};

@@ -1,0 +1,407 @@
+/* RWLock's two views, ReadLock and WriteLock: lock-like handles of one object.
+ *
+ * Each thread notes what it reads, so that it may read again past a waiting writer, and is refused, instead of waiting for
+ * itself, when it asks to write. The note is a hint: another thread may release what this one took. */
+#include "binding.h"
+
+typedef struct {
+    il_space *space;
+    il_ref ref;
+    uint32_t count;
+} Read;
+
+typedef struct {
+    Read *list;
+    size_t used, room;
+} Reads;
+
+THREAD_LOCAL Reads *thread_reads; /* NULL until this thread reads something */
+static pthread_key_t reads_key;
+static pthread_once_t reads_once = PTHREAD_ONCE_INIT;
+
+static void free_reads(void *mine)
+{
+    free(((Reads *)mine)->list);
+    free(mine);
+    thread_reads = NULL;
+}
+
+static void make_reads_key(void)
+{
+    pthread_key_create(&reads_key, free_reads);
+}
+
+void forget_reads(void)
+{
+    if (thread_reads != NULL)
+        thread_reads->used = 0;
+}
+
+static Read *find_read(const il_space *space, il_ref ref)
+{
+    Reads *mine = thread_reads;
+    for (size_t i = mine != NULL ? mine->used : 0; i-- > 0;) {
+        if (mine->list[i].ref == ref && mine->list[i].space == space)
+            return &mine->list[i];
+    }
+    return NULL;
+}
+
+/* Notes of what is read no more stay, to be used again, until their room is needed. */
+static void drop_old(Reads *mine)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < mine->used; i++) {
+        if (mine->list[i].count != 0)
+            mine->list[kept++] = mine->list[i];
+    }
+    mine->used = kept;
+}
+
+/* Makes room for one note more, before the lock is taken. -1 with an exception. */
+static int make_room(void)
+{
+    pthread_once(&reads_once, make_reads_key);
+    if (thread_reads == NULL) {
+        thread_reads = calloc(1, sizeof *thread_reads);
+        if (thread_reads != NULL)
+            pthread_setspecific(reads_key, thread_reads);
+    }
+    if (thread_reads != NULL && thread_reads->used == thread_reads->room)
+        drop_old(thread_reads);
+    if (thread_reads != NULL && thread_reads->used == thread_reads->room) {
+        Read *more = realloc(thread_reads->list, (thread_reads->room + 8) * sizeof *more);
+        if (more != NULL) {
+            thread_reads->list = more;
+            thread_reads->room += 8;
+        }
+    }
+    if (thread_reads != NULL && thread_reads->used < thread_reads->room)
+        return 0;
+    PyErr_NoMemory();
+    return -1;
+}
+
+static void note_read(il_space *space, il_ref ref)
+{
+    Read *read = find_read(space, ref);
+    if (read == NULL && make_room() < 0) {
+        PyErr_Clear(); /* a signal handler has used up the room: without a note then */
+        return;
+    }
+    if (read == NULL) {
+        read = &thread_reads->list[thread_reads->used++];
+        *read = (Read){space, ref, 0};
+    }
+    read->count++;
+}
+
+static void unnote_read(const il_space *space, il_ref ref)
+{
+    Read *read = find_read(space, ref);
+    if (read != NULL && read->count != 0)
+        read->count--;
+}
+
+/* Whether this thread reads. Another thread may have released what this one took: then the note goes, at the latest when nobody
+ * in this process reads any more. */
+static bool reads_here(Handle *self, il_ref ref)
+{
+    il_space *space = self->space->segment;
+    Read *read = find_read(space, ref);
+    il_share share = kept_share(self);
+    if (read != NULL && share != 0 && (uint32_t)il_load_relaxed(il_share_count(space, share)) == 0)
+        read->count = 0;
+    return read != NULL && read->count != 0;
+}
+
+static int refuse(Handle *self)
+{
+    raise_code(state_of(Py_TYPE(self)), IL_DEADLOCK, self->space, self, NULL, 0);
+    return -1;
+}
+
+/* Whether this process writes. */
+static bool writes(Handle *self, il_ref ref)
+{
+    il_mutex *mutex = mutex_of(self, ref);
+    uint32_t slot = il_load_relaxed(self->space->self);
+    return slot != 0 && (il_load_relaxed(&mutex->word) & (IL_GENERATION | IL_OWNER)) == (il_ref_key(ref) | slot) &&
+           il_load_relaxed(&mutex->depth) != 0;
+}
+
+/* --- reading --- */
+
+static int write_take(Handle *self, uint64_t deadline);
+
+typedef struct {
+    Handle *self;
+    uint64_t token;
+} call;
+
+static int read_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
+{
+    const call *how = argument;
+    il_share share;
+    int code = share_of(how->self, ref, &share);
+    if (code != IL_OK)
+        return code;
+    return il_rwlock_read(space, ref, share, how->token, reads_here(how->self, ref), wait);
+}
+
+static int read_take(Handle *self, uint64_t deadline)
+{
+    il_space *space = self->space->segment;
+    il_ref ref = il_load_relaxed(&self->ref);
+    il_share share = kept_share(self);
+    Read *read = find_read(space, ref);
+    if (read == NULL && (thread_reads == NULL || thread_reads->used == thread_reads->room) && make_room() < 0)
+        return -1;
+    bool fast = share != 0 && il_rwlock_read_fast(space, il_ref_cell(space, ref), il_ref_key(ref), share);
+    if (fast && read != NULL && (self->on_recover == NULL || read->count != 0)) {
+        read->count++;
+        return 1;
+    }
+    if (!fast) {
+        call how = {self, this_token()};
+        il_wait wait = wait_until(deadline);
+        if (writes(self, ref) && il_load_relaxed(&mutex_of(self, ref)->holder) == how.token)
+            return refuse(self);
+        int code = perform(self, read_once, &how, &wait, &ref);
+        if (code != IL_OK)
+            return code == PERFORM_FAILED ? -1 : 0;
+    }
+    bool left = (il_load_relaxed(&mutex_of(self, ref)->word) & IL_ORPHAN) != 0;
+    if (left && self->on_recover != NULL && !reads_here(self, ref)) {
+        /* Repairs are for a writer to make; then it goes on as a reader. */
+        il_rwlock_leave(il_ref_cell(space, ref), il_share_count(space, kept_share(self)), kept_share(self));
+        int taken = write_take(self, deadline);
+        if (taken != 1)
+            return taken;
+        ref = il_load_relaxed(&self->ref);
+        int code = share_of(self, ref, &share);
+        if (code == IL_OK)
+            code = il_rwlock_downgrade(space, ref, share);
+        if (code != IL_OK) {
+            il_rwlock_write_unlock(space, ref, 0);
+            raise_code(state_of(Py_TYPE(self)), code, self->space, self, NULL, 0);
+            return -1;
+        }
+    }
+    note_read(space, ref);
+    return 1;
+}
+
+static PyObject *read_release(PyObject *object, PyObject *Py_UNUSED(unused))
+{
+    Handle *self = (Handle *)object;
+    il_space *space = self->space->segment;
+    il_ref ref = il_load_relaxed(&self->ref);
+    il_share share = kept_share(self);
+    if (share != 0 && il_rwlock_leave(il_ref_cell(space, ref), il_share_count(space, share), share)) {
+        unnote_read(space, ref);
+        Py_RETURN_NONE;
+    }
+    return released(self, il_load_relaxed(&space->wiped) ? IL_WIPED : IL_NOT_HELD);
+}
+
+static PyObject *read_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    return handle_new(type, args, kwargs, IL_KIND_RWLOCK, read_take, read_release);
+}
+
+static PyObject *read_locked(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    Handle *self = (Handle *)object;
+    int failed;
+    il_ref ref = present_ref(self, &failed);
+    return failed ? NULL : PyBool_FromLong(ref != 0 && il_rwlock_readers(self->space->segment, ref) != 0);
+}
+
+/* --- writing --- */
+
+/* Waits until the readers have left. Held: the gate, which is let go of again if it is not to be. */
+static int drain(Handle *self, il_ref ref, il_wait *wait)
+{
+    il_space *space = self->space->segment;
+    int code;
+    do {
+        Py_BEGIN_ALLOW_THREADS;
+        code = il_rwlock_drain(space, ref, wait);
+        Py_END_ALLOW_THREADS;
+    } while (code == IL_INTERRUPTED && PyErr_CheckSignals() == 0);
+    if (code == IL_OK)
+        return wait->orphan && self->on_recover != NULL ? recover(self, ref) : 1;
+    il_rwlock_undo(space, ref, wait);
+    if (code == IL_INTERRUPTED)
+        return -1;
+    if (code == IL_BUSY || code == IL_TIMEDOUT)
+        return 0;
+    raise_code(state_of(Py_TYPE(self)), code, self->space, self, NULL, 0);
+    return -1;
+}
+
+static int write_take(Handle *self, uint64_t deadline)
+{
+    il_ref ref = il_load_relaxed(&self->ref);
+    if (reads_here(self, ref))
+        return refuse(self);
+    if (take_fast(self, ref, this_token())) {
+        if (il_rwlock_is_drained(self->space->segment, ref))
+            return 1;
+        il_wait wait = wait_until(deadline);
+        return drain(self, ref, &wait);
+    }
+    il_wait wait = wait_until(deadline);
+    int code = take_bare(self, il_mutex_lock, &wait, false, &ref);
+    return code == 1 ? drain(self, ref, &wait) : code;
+}
+
+static PyObject *write_release(PyObject *object, PyObject *Py_UNUSED(unused))
+{
+    Handle *self = (Handle *)object;
+    int failed, code = il_rwlock_write_unlock(self->space->segment, il_load_relaxed(&self->ref), 0);
+    while (code == IL_STALE) {
+        il_ref ref = present_ref(self, &failed);
+        if (failed)
+            return NULL;
+        code = ref == 0 ? IL_NOT_HELD : il_rwlock_write_unlock(self->space->segment, ref, 0);
+    }
+    return released(self, code);
+}
+
+static PyObject *write_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    return handle_new(type, args, kwargs, IL_KIND_RWLOCK, write_take, write_release);
+}
+
+static PyObject *write_locked(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    Handle *self = (Handle *)object;
+    int failed, locked = 0;
+    il_ref ref = present_ref(self, &failed);
+    if (ref != 0 && il_load_relaxed(&mutex_of(self, ref)->depth) != 0)
+        locked = il_mutex_locked(self->space->segment, mutex_of(self, ref), il_ref_key(ref));
+    return failed ? NULL : PyBool_FromLong(locked > 0);
+}
+
+static PyObject *write_downgrade(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    Handle *self = (Handle *)object;
+    il_space *space = self->space->segment;
+    il_ref ref = il_load_relaxed(&self->ref);
+    il_share share;
+    if (make_room() < 0)
+        return NULL;
+    int code = writes(self, ref) ? share_of(self, ref, &share) : IL_NOT_HELD;
+    if (code == IL_OK)
+        code = il_rwlock_downgrade(space, ref, share);
+    if (code == IL_OK)
+        note_read(space, ref);
+    return released(self, code);
+}
+
+/* --- what both have --- */
+
+static PyObject *view_acquire(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    uint64_t deadline = IL_FOREVER;
+    if ((nargs != 0 || kwnames != NULL) && parse_acquire(args, nargs, kwnames, false, &deadline) < 0)
+        return NULL;
+    int taken = ((Handle *)object)->take((Handle *)object, deadline);
+    return taken < 0 ? NULL : PyBool_FromLong(taken);
+}
+
+static PyObject *view_enter(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    if (((Handle *)object)->take((Handle *)object, IL_FOREVER) < 0)
+        return NULL;
+    Py_RETURN_TRUE;
+}
+
+static PyObject *view_exit(PyObject *object, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs))
+{
+    return ((Handle *)object)->give(object, NULL);
+}
+
+static PyMethodDef read_methods[] = {
+    {"acquire", (PyCFunction)(void (*)(void))view_acquire, METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("acquire($self, /, blocking=True, timeout=-1)\n--\n\n"
+               "Begin to read, once more if this thread reads already; wait for it at most `timeout` seconds\n"
+               "(-1 or None: for ever).\n\n"
+               "Returns whether it was granted.\n"
+               "Raises DeadlockDetected in the thread that writes (use downgrade), and what Lock.acquire raises.")},
+    {"release", read_release, METH_NOARGS,
+     PyDoc_STR("release($self, /)\n--\n\nEnd one reading.\n\nRaises NotHeld when no thread of this process reads.")},
+    {"locked", read_locked, METH_NOARGS, PyDoc_STR("locked($self, /)\n--\n\nWhether anybody reads. A snapshot.")},
+    {"__enter__", view_enter, METH_NOARGS, NULL},
+    {"__exit__", (PyCFunction)(void (*)(void))view_exit, METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMethodDef write_methods[] = {
+    {"acquire", (PyCFunction)(void (*)(void))view_acquire, METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("acquire($self, /, blocking=True, timeout=-1)\n--\n\n"
+               "Begin to write, when nobody reads or writes; wait for it at most `timeout` seconds (-1 or None: for ever).\n\n"
+               "Returns whether it was granted.\n"
+               "Raises DeadlockDetected in a thread that reads, and what Lock.acquire raises.")},
+    {"release", write_release, METH_NOARGS,
+     PyDoc_STR("release($self, /)\n--\n\n"
+               "End writing, from any thread of the process that began it.\n\n"
+               "Raises NotHeld when nobody writes, NotOwner when another process does.")},
+    {"locked", write_locked, METH_NOARGS, PyDoc_STR("locked($self, /)\n--\n\nWhether somebody alive writes. A snapshot.")},
+    {"_downgrade", write_downgrade, METH_NOARGS, NULL},
+    {"__enter__", view_enter, METH_NOARGS, NULL},
+    {"__exit__", (PyCFunction)(void (*)(void))view_exit, METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+/* A reader is told of a writer who died, and does not take the mark away. */
+static PyObject *read_recovered(PyObject *object, void *Py_UNUSED(closure))
+{
+    Handle *self = (Handle *)object;
+    int failed;
+    il_ref ref = present_ref(self, &failed);
+    il_share share = kept_share(self);
+    if (failed)
+        return NULL;
+    if (ref == 0 || share == 0 || !(il_load_relaxed(&mutex_of(self, ref)->word) & IL_ORPHAN) ||
+        (uint32_t)il_load_relaxed(il_share_count(self->space->segment, share)) == 0)
+        Py_RETURN_NONE;
+    return dead_owner(self, ref);
+}
+
+static PyGetSetDef read_getset[] = {
+    {"recovered", read_recovered, NULL,
+     PyDoc_STR("While reading: the Owner who died writing, if nobody has written in good order since, else None."), NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot read_slots[] = {
+    {Py_tp_doc, PyDoc_STR("The hot half of RWLock.read.")},
+    {Py_tp_new, read_new},
+    {Py_tp_methods, read_methods},
+    {Py_tp_getset, read_getset},
+    {0, NULL},
+};
+
+static PyType_Slot write_slots[] = {
+    {Py_tp_doc, PyDoc_STR("The hot half of RWLock.write.")},
+    {Py_tp_new, write_new},
+    {Py_tp_methods, write_methods},
+    {0, NULL},
+};
+
+PyType_Spec read_lock_spec = {
+    .name = "interlock._engine.ReadLock",
+    .basicsize = sizeof(Handle),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = read_slots,
+};
+
+PyType_Spec write_lock_spec = {
+    .name = "interlock._engine.WriteLock",
+    .basicsize = sizeof(Handle),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = write_slots,
+};
