@@ -51,6 +51,7 @@ typedef struct Handle {
     uint32_t made_at;   /* how often this process had forked when the handle made up its name, see `rooted` … */
     uint32_t made_by;   /* … and its process slot */
     uint8_t kind;
+    uint8_t rules; /* RULES_… */
     bool foreign_release;
     bool rooted; /* anonymous, made here and pickled for nobody: if this process has not forked either, it has no other handle */
 } Handle;
@@ -87,9 +88,16 @@ static inline uint64_t this_token(void)
     return token != 0 ? token : new_token();
 }
 
-/* Parses (blocking=True, timeout=-1) as threading.Lock does, and multiprocessing's `block` and `timeout=None`; `lenient`: a
- * timeout that is not positive is "now", as threading.Semaphore has it. */
-int parse_acquire(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, bool lenient, uint64_t *deadline);
+/* Whose rules the arguments of acquire() follow. They differ in what they make of a timeout that is not positive, and of one
+ * that comes with blocking=False. */
+enum {
+    RULES_LOCK,            /* threading.Lock's: -1 is for ever, other negative ones and any with blocking=False are refused */
+    RULES_SEMAPHORE,       /* threading.Semaphore's: what is not positive is "now", one with blocking=False is refused */
+    RULES_MULTIPROCESSING, /* multiprocessing's: what is not positive is "now", one with block=False is ignored */
+};
+
+/* Parses (blocking=True, timeout=None); `blocking` may be called `block`. */
+int parse_acquire(Handle *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, uint64_t *deadline);
 
 /* 0, or -1 with an exception when the handle's space was closed. */
 int check_open(Handle *self);

@@ -120,7 +120,7 @@ static PyObject *condition_acquire(PyObject *object, PyObject *const *args, Py_s
 {
     Condition *self = (Condition *)object;
     uint64_t deadline = IL_FOREVER;
-    if ((nargs != 0 || kwnames != NULL) && parse_acquire(args, nargs, kwnames, false, &deadline) < 0)
+    if ((nargs != 0 || kwnames != NULL) && parse_acquire((Handle *)object, args, nargs, kwnames, &deadline) < 0)
         return NULL;
     int taken = is_reentrant(self) ? rlock_take(self->lock, deadline) : lock_take(self->lock, deadline);
     return taken < 0 ? NULL : PyBool_FromLong(taken);

@@ -160,6 +160,7 @@ Handle *handle_make(PyTypeObject *type, PyObject *name, PyObject *space, uint8_t
     self->kind = kind;
     self->parameter = parameter;
     self->made_at = il_load_relaxed(&forks);
+    self->rules = kind == IL_KIND_SEMAPHORE || kind == IL_KIND_BOUNDED_SEMAPHORE ? RULES_SEMAPHORE : RULES_LOCK;
     il_wait wait = {.deadline_ns = IL_FOREVER, .restless = true};
     int code = check_open(self) < 0 ? -1 : IL_INTERRUPTED;
     while (code == IL_INTERRUPTED) {
@@ -315,7 +316,7 @@ int deadline_from(PyObject *blocking, PyObject *timeout, uint64_t *deadline)
     return blocks < 0 ? -1 : deadline_of(timeout, blocks, deadline);
 }
 
-int parse_acquire(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, bool lenient, uint64_t *deadline)
+int parse_acquire(Handle *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, uint64_t *deadline)
 {
     PyObject *blocking = NULL, *timeout = NULL;
     Py_ssize_t named = kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0;
@@ -344,12 +345,12 @@ int parse_acquire(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, bo
         }
         *into = args[nargs + i];
     }
-    if (lenient && (blocking == NULL || timeout == NULL || timeout == Py_None)) {
-        int blocks = blocking != NULL ? PyObject_IsTrue(blocking) : 1;
-        if (blocks > 0)
-            return lenient_deadline(timeout, deadline);
-    }
-    return deadline_from(blocking, timeout, deadline);
+    int blocks = blocking != NULL ? PyObject_IsTrue(blocking) : 1;
+    if (blocks < 0)
+        return -1;
+    if (blocks && self->rules != RULES_LOCK)
+        return lenient_deadline(timeout, deadline);
+    return deadline_of(self->rules == RULES_MULTIPROCESSING ? NULL : timeout, blocks, deadline);
 }
 
 /* --- taking and releasing --- */
@@ -619,6 +620,7 @@ static PyGetSetDef handle_getset[] = {
 
 static PyMemberDef handle_members[] = {
     {"_name", T_OBJECT_EX, offsetof(Handle, name), READONLY, NULL},
+    {"_rules", T_UBYTE, offsetof(Handle, rules), 0, NULL},
     {"space", T_OBJECT_EX, offsetof(Handle, space), READONLY, PyDoc_STR("The Space the name lives in.")},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(Handle, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},

@@ -31,7 +31,7 @@ static PyObject *rlock_acquire(PyObject *object, PyObject *const *args, Py_ssize
 {
     Handle *self = (Handle *)object;
     uint64_t deadline = IL_FOREVER;
-    if ((nargs != 0 || kwnames != NULL) && parse_acquire(args, nargs, kwnames, false, &deadline) < 0)
+    if ((nargs != 0 || kwnames != NULL) && parse_acquire((Handle *)object, args, nargs, kwnames, &deadline) < 0)
         return NULL;
     int taken = rlock_take(self, deadline);
     return taken < 0 ? NULL : PyBool_FromLong(taken);

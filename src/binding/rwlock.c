@@ -306,7 +306,7 @@ static PyObject *write_downgrade(PyObject *object, PyObject *Py_UNUSED(ignored))
 static PyObject *view_acquire(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     uint64_t deadline = IL_FOREVER;
-    if ((nargs != 0 || kwnames != NULL) && parse_acquire(args, nargs, kwnames, false, &deadline) < 0)
+    if ((nargs != 0 || kwnames != NULL) && parse_acquire((Handle *)object, args, nargs, kwnames, &deadline) < 0)
         return NULL;
     int taken = ((Handle *)object)->take((Handle *)object, deadline);
     return taken < 0 ? NULL : PyBool_FromLong(taken);

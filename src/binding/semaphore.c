@@ -101,7 +101,7 @@ static PyObject *release(Handle *self, uint32_t count)
 static PyObject *semaphore_acquire(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     uint64_t deadline = IL_FOREVER;
-    if ((nargs != 0 || kwnames != NULL) && parse_acquire(args, nargs, kwnames, true, &deadline) < 0)
+    if ((nargs != 0 || kwnames != NULL) && parse_acquire((Handle *)object, args, nargs, kwnames, &deadline) < 0)
         return NULL;
     int taken = acquire((Handle *)object, deadline);
     return taken < 0 ? NULL : PyBool_FromLong(taken);

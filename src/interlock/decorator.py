@@ -33,7 +33,7 @@ def synchronized(
     Raises:
         TypeError: for a coroutine function, since waiting would stop its event loop; for a name that is no str.
     """
-    if not isinstance(name, str):
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance] - @synchronized without parentheses
         raise TypeError(f'write @synchronized("name"): it takes a lock\'s name, not {type(name).__name__}')
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:

@@ -92,11 +92,11 @@ class Space(native.Space):
 
         return Event(name, space=self)
 
-    def Condition(self, name: str | None = None, lock: Lock | RLock | None = None) -> Condition:
-        """interlock.Condition in this space."""
+    def Condition(self, name: str | None = None, *lock: Any) -> Condition:
+        """interlock.Condition in this space, over its own lock or one given."""
         from interlock.condition import Condition
 
-        return Condition(name, lock, space=self)
+        return Condition(name, *lock, space=self)
 
     def Barrier(
         self,
@@ -136,7 +136,7 @@ class Space(native.Space):
         return self.url, self.path, identity
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_reopen_space, self.pickled())
+        return (reopen_space, self.pickled())
 
     def __enter__(self) -> Space:
         return self
@@ -170,10 +170,10 @@ def _default() -> tuple[str, str]:
 
 def reopen(cls: type[Any], space: tuple[str, str, int], arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Unpickles a handle."""
-    return cls(*arguments, space=_reopen_space(*space), **options)
+    return cls(*arguments, space=reopen_space(*space), **options)
 
 
-def _reopen_space(url: str, path: str, identity: int) -> Space:
+def reopen_space(url: str, path: str, identity: int) -> Space:
     space = _opened.get(path)
     if space is None or space.closed or space.pickled()[2] != identity:
         space = Space.__new__(Space)

@@ -24,6 +24,21 @@ def locks() -> None:
         assert_type(again, interlock.RLock)
 
 
+def signalling() -> None:
+    assert_type(interlock.Semaphore("s", 3).acquire(timeout=None), bool)
+    assert_type(interlock.BoundedSemaphore("b", 3).value, int)
+    assert_type(interlock.Event().wait(1.5), bool)
+    condition = interlock.Condition("c", interlock.Lock())
+    with condition:
+        assert_type(condition.wait(1.5), bool)
+        assert_type(condition.wait_for(lambda: 5), int)
+    assert_type(interlock.Barrier("x", 3, action=None, timeout=2).wait(), int)
+    shared = interlock.RWLock("r", on_recover=lambda owner: print(owner.pid))
+    with shared.read, shared.write.hold(timeout=1) as writing:
+        assert_type(writing.recovered, interlock.Owner | None)
+    assert_type(shared.downgrade(), None)
+
+
 def spaces() -> None:
     with interlock.Space("shm:payments") as space:
         assert_type(space, interlock.Space)
