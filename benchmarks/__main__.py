@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING
 
 from benchmarks import marks
 from benchmarks.floor import Floor
-from benchmarks.measures import MEASURES
+from benchmarks.measures import MEASURES as LOCKS
+from benchmarks.primitives import PRIMITIVES
 from benchmarks.report import machine, plot, table
 
 if TYPE_CHECKING:
     from benchmarks.measures import Rows
+
+MEASURES = {**LOCKS, **PRIMITIVES}
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
  *
  *   floor KIND pair DIRECTORY CALLS          nanoseconds of one uncontended lock and unlock
  *   floor KIND rate DIRECTORY PROCESSES MS   increments a second under contention
+ *   floor KIND pingpong DIRECTORY ROUNDS     microseconds from one process to another and back, by a bare futex
  *   floor KIND recover DIRECTORY ROUNDS      a line of milliseconds from the holder's SIGKILL to the waiter having it */
 #include <errno.h>
 #include <signal.h>
@@ -21,6 +22,7 @@ typedef struct {
     volatile uint64_t counter;
     _Atomic uint64_t stamp;
     _Atomic int go;
+    il_u32 turn;
 } shared_memory;
 
 static shared_memory *memory;
@@ -86,6 +88,29 @@ static void rate(int processes, uint64_t ms)
     printf("%.0f\n", (double)memory->counter * 1000.0 / (double)ms);
 }
 
+static void play(uint32_t mine, int rounds)
+{
+    for (int i = 0; i < rounds; i++) {
+        while (il_load_acquire(&memory->turn) != mine)
+            il_futex_wait(&memory->turn, 1 - mine, IL_FOREVER);
+        il_store_release(&memory->turn, 1 - mine);
+        il_futex_wake(&memory->turn, 1);
+    }
+}
+
+static void pingpong(int rounds)
+{
+    if (fork() == 0) {
+        play(1, rounds);
+        _exit(0);
+    }
+    usleep(20000);
+    uint64_t before = il_clock_ns();
+    play(0, rounds);
+    wait(NULL);
+    printf("%.3f\n", (double)(il_clock_ns() - before) / rounds / 1000);
+}
+
 static void recover(int rounds)
 {
     for (int round = 0; round < rounds; round++) {
@@ -144,6 +169,8 @@ int main(int argc, char **argv)
         pair(atol(argv[4]));
     else if (strcmp(argv[2], "rate") == 0 && argc > 5)
         rate(atoi(argv[4]), (uint64_t)atol(argv[5]));
+    else if (strcmp(argv[2], "pingpong") == 0)
+        pingpong(atoi(argv[4]));
     else if (strcmp(argv[2], "recover") == 0)
         recover(atoi(argv[4]));
     unlink(path);

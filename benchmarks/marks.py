@@ -57,6 +57,28 @@ def marks(results: dict[str, Rows]) -> Iterator[Mark]:
         rows = results["imports"]
         ratio = rows["interlock"]["import_ms"] / rows["multiprocessing.synchronize"]["import_ms"]
         yield Mark("import, by multiprocessing.synchronize's time", ratio, True, 1)
+    if "permits" in results:
+        rows = results["permits"]
+        for name in rows:
+            if name.startswith("interlock."):
+                for column, what in (("with_ns", "`with`"), ("pair_ns", "acquire+release")):
+                    ratio = rows[name][column] / rows["multiprocessing.Semaphore"][column]
+                    yield Mark(f"{name}: {what}, by multiprocessing.Semaphore's time", ratio, True, 1)
+    if "flags" in results:
+        rows = results["flags"]
+        for column, what in (("is_set_ns", "is_set()"), ("wait_ns", "wait()")):
+            ratio = rows["multiprocessing.Event"][column] / rows["interlock.Event"][column]
+            yield Mark(f"Event.{what} when set, times faster than multiprocessing's", ratio, False, 5)
+    if "pingpong" in results:
+        rows = results["pingpong"]
+        ours = rows["interlock.Condition"]
+        ratio = rows["multiprocessing.Condition"]["round_us"] / ours["round_us"]
+        yield Mark("Condition ping-pong, by multiprocessing.Condition's rate", ratio, False, 3)
+        floor = 1.5 * rows["raw futex, in C"]["round_us"] + ours["calls_us"]
+        yield Mark("Condition ping-pong, by 1.5 raw futex ping-pongs + the calls", ours["round_us"] / floor, True, 1)
+    if "readers" in results:
+        rows = results["readers"]["interlock.RWLock.read"]
+        yield Mark("2 reader processes, by one's rate", rows["rate_2"] / rows["rate_1"], False, 1.6)
 
 
 def table(results: dict[str, Rows]) -> str:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 TITLES = {
     "with_ns": "`with`, ns",
     "pair_ns": "acquire+release, ns",
-    **{f"rate_{count}": f"{count} processes" for count in (2, 4, 8, 16, 64)},
+    **{f"rate_{count}": f"{count} processes" for count in (1, 2, 4, 8, 16, 64)},
+    **{f"parties_{count}": f"{count} parties" for count in (2, 4, 8, 16, 32)},
     "median_us": "median, µs",
     "p99_us": "p99, µs",
     "least_by_most": "least/most turns",
@@ -25,6 +26,10 @@ TITLES = {
     "file_mb": "space's file, MB",
     "cpu_percent": "% of one core",
     "import_ms": "import, ms",
+    "is_set_ns": "is_set(), ns",
+    "wait_ns": "wait(), ns",
+    "round_us": "round, µs",
+    "calls_us": "of which Python's calls, µs",
 }
 HEADINGS = {
     "uncontended": "Nobody waiting",
@@ -36,6 +41,11 @@ HEADINGS = {
     "memory": "Memory bounded over many names",
     "sleepers": "Asleep",
     "imports": "Import",
+    "permits": "Semaphores and readers, nobody waiting",
+    "flags": "Event that is set",
+    "pingpong": "There and back between two processes",
+    "readers": "Reads a second, nobody writing",
+    "rounds": "One round of a barrier, µs",
 }
 
 
