@@ -81,6 +81,8 @@ void spaces_after_fork(void);
  * a forked child makes new ones. */
 extern THREAD_LOCAL uint64_t thread_token;
 uint64_t new_token(void);
+/* Whether it is the thread that runs Python's signal handlers. Valid once the token is made. */
+extern THREAD_LOCAL bool thread_is_main;
 
 static inline uint64_t this_token(void)
 {
@@ -139,6 +141,8 @@ typedef int (*operation)(il_space *, il_ref, il_wait *, void *argument);
  * handlers run. Returns IL_OK, IL_BUSY or IL_TIMEDOUT, or another code of the operation that is none of the engine's
  * failures; PERFORM_FAILED: an exception is set. `where` is what the operation was done on. */
 int perform(Handle *self, operation call, void *argument, il_wait *wait, il_ref *where);
+/* The same for what takes no time but that of the engine's own locks: with the GIL held if it can be. */
+int perform_quickly(Handle *self, operation call, void *argument, il_ref *where);
 enum { PERFORM_FAILED = 1 }; /* above all codes of the engine, which are not positive */
 
 /* The deadline of (blocking, timeout), either of which may be NULL. 0, or -1 with an exception. */

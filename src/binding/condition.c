@@ -7,6 +7,9 @@
 typedef struct {
     Handle handle;
     Handle *lock; /* borrowed from itself when it is its own */
+    /* Guard of these: the lock. How often it was taken through this object, and who was notified since, to be woken when it is
+     * released through it as well. If it never is, they wake at the ends of their slices. */
+    uint32_t entered, asleep;
 } Condition;
 
 /* Condition(name, lock, space) */
@@ -123,6 +126,8 @@ static PyObject *condition_acquire(PyObject *object, PyObject *const *args, Py_s
     if ((nargs != 0 || kwnames != NULL) && parse_acquire((Handle *)object, args, nargs, kwnames, &deadline) < 0)
         return NULL;
     int taken = is_reentrant(self) ? rlock_take(self->lock, deadline) : lock_take(self->lock, deadline);
+    if (taken > 0)
+        self->entered++;
     return taken < 0 ? NULL : PyBool_FromLong(taken);
 }
 
@@ -134,7 +139,21 @@ static PyObject *condition_enter(PyObject *object, PyObject *Py_UNUSED(ignored))
 static PyObject *condition_release(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     Condition *self = (Condition *)object;
-    return is_reentrant(self) ? rlock_release((PyObject *)self->lock, NULL) : lock_release((PyObject *)self->lock, NULL);
+    uint32_t asleep = 0;
+    int64_t depth = depth_of(self);
+    if (depth < 0)
+        return NULL;
+    if (depth > 0 && self->entered > 0)
+        self->entered--;
+    if (depth == 1) {
+        asleep = self->asleep;
+        self->asleep = 0;
+    }
+    PyObject *done = is_reentrant(self) ? rlock_release((PyObject *)self->lock, NULL)
+                                        : lock_release((PyObject *)self->lock, NULL);
+    if (asleep != 0)
+        il_condition_wake(self->handle.space->segment, il_load_relaxed(&self->handle.ref), asleep);
+    return done;
 }
 
 static PyObject *condition_exit(PyObject *object, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs))
@@ -184,10 +203,13 @@ static int wait_in_queue(Condition *self, il_ref ref, il_ticket ticket, uint64_t
 
 static int leave_queue(Condition *self, il_ref ref, il_ticket ticket, bool pass_on)
 {
-    int notified;
-    Py_BEGIN_ALLOW_THREADS;
-    notified = il_condition_leave(self->handle.space->segment, ref, ticket, pass_on);
-    Py_END_ALLOW_THREADS;
+    il_space *space = self->handle.space->segment;
+    int notified = il_condition_leave(space, ref, ticket, &(il_wait){.deadline_ns = IL_NOW}, pass_on);
+    if (notified == IL_BUSY) {
+        Py_BEGIN_ALLOW_THREADS;
+        notified = il_condition_leave(space, ref, ticket, NULL, pass_on);
+        Py_END_ALLOW_THREADS;
+    }
     return notified;
 }
 
@@ -231,21 +253,26 @@ static PyObject *condition_wait(PyObject *object, PyObject *const *args, Py_ssiz
     if (depth < 0)
         return NULL;
     il_ticket ticket = 0;
-    il_wait wait = wait_until(IL_FOREVER);
     il_ref ref;
-    if (perform(&self->handle, enter_once, &ticket, &wait, &ref) != IL_OK)
+    if (perform_quickly(&self->handle, enter_once, &ticket, &ref) != IL_OK)
         return NULL;
+    uint32_t entered = self->entered, asleep = self->asleep;
+    self->entered = self->asleep = 0;
     if (let_go(self) < 0) {
         leave_queue(self, ref, ticket, true);
         return NULL;
     }
+    if (asleep != 0)
+        il_condition_wake(self->handle.space->segment, ref, asleep);
     int code = wait_in_queue(self, ref, ticket, deadline);
     if (code == IL_NOT_OWNER) { /* in a child that a signal handler forked meanwhile */
         raise_code(state_of(Py_TYPE(self)), code, self->handle.space, &self->handle, NULL, 0);
         return NULL;
     }
     /* It stays in the queue until it has the lock: if it is killed before, its notification goes to another. */
-    bool failed = take_back_whatever(self, depth) < 0 || code == PERFORM_FAILED;
+    bool lost = take_back_whatever(self, depth) < 0, failed = lost || code == PERFORM_FAILED;
+    if (!lost)
+        self->entered = entered;
     int notified = leave_queue(self, ref, ticket, failed);
     if (failed)
         return NULL;
@@ -254,18 +281,29 @@ static PyObject *condition_wait(PyObject *object, PyObject *const *args, Py_ssiz
     return PyBool_FromLong(notified);
 }
 
+typedef struct {
+    uint32_t count, *asleep;
+} notifying;
+
 static int notify_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
 {
-    return il_condition_notify(space, ref, wait, *(uint32_t *)argument);
+    const notifying *how = argument;
+    return il_condition_notify(space, ref, wait, how->count, how->asleep);
 }
 
 static PyObject *notify(Condition *self, uint32_t count)
 {
-    il_wait wait = wait_until(IL_FOREVER);
+    uint32_t asleep = 0;
+    notifying how = {count, &asleep};
     il_ref ref;
-    if (check_held(self, "cannot notify on un-acquired lock") < 0 ||
-        perform(&self->handle, notify_once, &count, &wait, &ref) != IL_OK)
+    if (check_held(self, "cannot notify on un-acquired lock") < 0)
         return NULL;
+    if (self->entered == 0)
+        how.asleep = NULL; /* taken by the lock's own handle, and released by it perhaps: wake them now */
+    if (perform_quickly(&self->handle, notify_once, &how, &ref) != IL_OK)
+        return NULL;
+    if (asleep != 0)
+        self->asleep = self->asleep == 0 ? asleep : IL_SEVERAL;
     Py_RETURN_NONE;
 }
 

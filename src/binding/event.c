@@ -37,19 +37,6 @@ static int clear_once(il_space *space, il_ref ref, il_wait *Py_UNUSED(wait), voi
     return il_event_clear(space, il_ref_cell(space, ref), il_ref_key(ref));
 }
 
-/* IL_OK, or PERFORM_FAILED. IL_BUSY is the table's stripe, which the name is being looked up under. */
-static int at_once(Handle *self, operation call)
-{
-    il_wait wait = {.deadline_ns = IL_NOW};
-    il_ref ref;
-    int code = perform(self, call, NULL, &wait, &ref);
-    if (code == IL_BUSY) {
-        wait = wait_until(IL_FOREVER);
-        code = perform(self, call, NULL, &wait, &ref);
-    }
-    return code;
-}
-
 static PyObject *event_is_set(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     Handle *self = (Handle *)object;
@@ -65,12 +52,14 @@ static PyObject *event_is_set(PyObject *object, PyObject *Py_UNUSED(ignored))
 
 static PyObject *event_set(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
-    return at_once((Handle *)object, set_once) == IL_OK ? Py_NewRef(Py_None) : NULL;
+    il_ref ref;
+    return perform_quickly((Handle *)object, set_once, NULL, &ref) == IL_OK ? Py_NewRef(Py_None) : NULL;
 }
 
 static PyObject *event_clear(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
-    return at_once((Handle *)object, clear_once) == IL_OK ? Py_NewRef(Py_None) : NULL;
+    il_ref ref;
+    return perform_quickly((Handle *)object, clear_once, NULL, &ref) == IL_OK ? Py_NewRef(Py_None) : NULL;
 }
 
 static PyObject *event_wait(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)

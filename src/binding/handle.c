@@ -7,6 +7,7 @@
 #include "il_platform.h"
 
 THREAD_LOCAL uint64_t thread_token;
+THREAD_LOCAL bool thread_is_main;
 static il_u32 tokens;
 il_u32 forks;
 
@@ -18,8 +19,9 @@ ModuleState *state_of(PyTypeObject *type)
 
 uint64_t new_token(void)
 {
-    uint32_t number = il_add_relaxed(&tokens, 1) + 1;
-    return thread_token = (uint64_t)number << 32 | il_thread_id();
+    uint32_t number = il_add_relaxed(&tokens, 1) + 1, thread = il_thread_id();
+    thread_is_main = thread == (uint32_t)getpid();
+    return thread_token = (uint64_t)number << 32 | thread;
 }
 
 /* --- making --- */
@@ -402,7 +404,7 @@ il_wait wait_until(uint64_t deadline)
 {
     /* Python runs signal handlers in the main thread. A signal that comes just before the engine sleeps interrupts nothing, so
      * that thread comes back after every slice to look. */
-    return (il_wait){.deadline_ns = deadline, .restless = (uint32_t)this_token() == (uint32_t)getpid()};
+    return (il_wait){.deadline_ns = deadline, .restless = this_token() != 0 && thread_is_main};
 }
 
 static int perform_with(Handle *self, operation call, void *argument, il_wait *wait, bool deaf, il_ref *where)
@@ -449,6 +451,16 @@ static int perform_with(Handle *self, operation call, void *argument, il_wait *w
 int perform(Handle *self, operation call, void *argument, il_wait *wait, il_ref *where)
 {
     return perform_with(self, call, argument, wait, false, where);
+}
+
+int perform_quickly(Handle *self, operation call, void *argument, il_ref *where)
+{
+    il_wait wait = {.deadline_ns = IL_NOW};
+    int code = perform(self, call, argument, &wait, where);
+    if (code != IL_BUSY)
+        return code;
+    wait = wait_until(IL_FOREVER);
+    return perform(self, call, argument, &wait, where);
 }
 
 typedef struct {

@@ -85,12 +85,7 @@ static PyObject *release(Handle *self, uint32_t count)
     if (count == 1 && self->space->self == self->space->segment->self &&
         il_semaphore_release_fast(cell_of(self, ref), il_ref_key(ref), how.bound))
         Py_RETURN_NONE;
-    il_wait wait = {.deadline_ns = IL_NOW};
-    int code = perform(self, release_once, &how, &wait, &ref);
-    if (code == IL_BUSY) { /* the table's stripe was */
-        wait = wait_until(IL_FOREVER);
-        code = perform(self, release_once, &how, &wait, &ref);
-    }
+    int code = perform_quickly(self, release_once, &how, &ref);
     if (code == IL_OK)
         Py_RETURN_NONE;
     if (code == IL_OVERFLOW)

@@ -1,31 +1,37 @@
 /* Condition: threads wait in the order of arrival until they are notified. Its lock is the binding's business.
  *
  *   (none)    waiter, with the lock   -> WAITING   enters at the end of the queue, then releases the lock and sleeps
- *   WAITING   notifier                -> GRANTED   the first who live; they are woken
+ *   WAITING   notifier                -> GRANTED   the first who live; they are woken, at best once the lock is free
  *             the waiter              -> (none)    deadline or signal, once it has the lock back
  *   GRANTED   the waiter              -> (none)    once it has the lock back
  *
- * Nobody's death swallows a notification. A notifier asks the kernel whether the waiter lives before it grants. A waiter stays in
- * the queue until it has the lock again; if it dies before, it still stands there as GRANTED, and is looked after by the waiters
- * behind it, at the ends of their slices, and by the next notifier: once it is known to be dead, its notification goes to the
- * first who lives. Only then is its record taken out, so a death in between notifies one too many, which a condition may, and
+ * Nobody's death swallows a notification. A waiter stays in the queue until it has the lock again; if it dies before, or was
+ * dead when it was notified, it still stands there as GRANTED, and is looked after by the waiters behind it, at the ends of their
+ * slices, and by the next notifier: once it is known to be dead, its notification goes to the first who lives. (To ask about
+ * everybody before notifying him would cost more than the notification.) Only then is its record taken out, so a death in between notifies one too many, which a condition may, and
  * not one too few. A notifier that dies midway has notified some of those it meant to. */
 #include "il_engine.h"
 #include "il_platform.h"
 
-/* Grants to the first `count` who wait and live. Held: the stripe. */
-static void grant(il_space *space, il_ref ref, uint64_t count)
+/* Grants to the first `count` who wait and are not known to be dead. `only`: NULL to wake them now; else the record of the one, IL_SEVERAL, or 0. Held:
+ * the stripe. */
+static void grant(il_space *space, il_ref ref, uint64_t count, uint32_t *only)
 {
+    uint32_t granted = 0;
     uint32_t at = il_load_relaxed(&il_ref_cell(space, ref)->state.queue.first);
     for (; at != 0 && count > 0; at = il_load_relaxed(&space->records[at].next)) {
         il_record *record = &space->records[at];
-        if (il_load_relaxed(&record->state) != IL_WAIT_WAITING || !il__record_lives(space, record))
+        if (il_load_relaxed(&record->state) != IL_WAIT_WAITING || il__record_owner(record) == 0)
             continue;
         /* Release: what the notifier did before is seen by the waiter. */
         il_store_release(&record->state, IL_WAIT_GRANTED);
-        il_futex_wake(&record->state, 1);
+        if (only == NULL)
+            il_futex_wake(&record->state, 1);
+        granted = granted == 0 ? at : IL_SEVERAL;
         count--;
     }
+    if (only != NULL)
+        *only = granted;
 }
 
 int il_condition_enter(il_space *space, il_ref ref, const il_wait *wait, il_ticket *ticket)
@@ -44,15 +50,32 @@ int il_condition_enter(il_space *space, il_ref ref, const il_wait *wait, il_tick
     return IL_OK;
 }
 
-int il_condition_notify(il_space *space, il_ref ref, const il_wait *wait, uint32_t count)
+int il_condition_notify(il_space *space, il_ref ref, const il_wait *wait, uint32_t count, uint32_t *asleep)
 {
     int code = il__object_lock(space, ref, wait);
     if (code != IL_OK)
         return code;
-    grant(space, ref, (uint64_t)count + il__queue_left(space, il_ref_cell(space, ref), IL_WAIT_GRANTED));
+    grant(space, ref, (uint64_t)count + il__queue_left(space, il_ref_cell(space, ref), IL_WAIT_GRANTED), asleep);
     il__queue_tidy(space, ref);
     il__object_unlock(space, ref);
     return IL_OK;
+}
+
+void il_condition_wake(il_space *space, il_ref ref, uint32_t asleep)
+{
+    if (asleep != IL_SEVERAL) {
+        /* It may serve another wait by now; then the wake is one for nothing. */
+        il_futex_wake(&space->records[asleep].state, 1);
+        return;
+    }
+    if (il__object_lock(space, ref, NULL) != IL_OK)
+        return;
+    uint32_t at = il_load_relaxed(&il_ref_cell(space, ref)->state.queue.first);
+    for (; at != 0; at = il_load_relaxed(&space->records[at].next)) {
+        if (il_load_relaxed(&space->records[at].state) == IL_WAIT_GRANTED)
+            il_futex_wake(&space->records[at].state, 1);
+    }
+    il__object_unlock(space, ref);
 }
 
 /* Looks after those before us who were notified and have not left yet: if one is dead, its notification goes to another.
@@ -72,7 +95,7 @@ static int look_after(il_space *space, il_ref ref, uint32_t index)
     il__object_unlock(space, ref);
     if (owner != 0)
         il_reap(space, owner); /* or another does: then the next slice finds the record left */
-    return dead != 0 ? il_condition_notify(space, ref, NULL, 0) : IL_OK;
+    return dead != 0 ? il_condition_notify(space, ref, NULL, 0, NULL) : IL_OK;
 }
 
 int il_condition_wait(il_space *space, il_ref ref, il_ticket ticket, il_wait *wait)
@@ -98,9 +121,9 @@ int il_condition_wait(il_space *space, il_ref ref, il_ticket ticket, il_wait *wa
     }
 }
 
-int il_condition_leave(il_space *space, il_ref ref, il_ticket ticket, bool pass_on)
+int il_condition_leave(il_space *space, il_ref ref, il_ticket ticket, const il_wait *wait, bool pass_on)
 {
-    int code = il__object_lock(space, ref, NULL);
+    int code = il__object_lock(space, ref, wait);
     if (code != IL_OK)
         return code;
     if (!il__record_is_mine(space, ticket)) {
@@ -109,7 +132,7 @@ int il_condition_leave(il_space *space, il_ref ref, il_ticket ticket, bool pass_
     }
     bool notified = il_load_acquire(&space->records[(uint32_t)ticket].state) == IL_WAIT_GRANTED;
     if (notified && pass_on)
-        grant(space, ref, 1);
+        grant(space, ref, 1, NULL);
     il__queue_remove(space, ref, (uint32_t)ticket);
     il__object_unlock(space, ref);
     return notified;

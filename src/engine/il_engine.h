@@ -301,10 +301,14 @@ int il_condition_enter(il_space *space, il_ref ref, const il_wait *wait, il_tick
 /* Waits until notified. After IL_OK, IL_TIMEDOUT or an error take the lock back and leave the queue; after IL_INTERRUPTED wait
  * again, or do that. IL_NOT_OWNER: it is the wait of the process that this one was forked from. */
 int il_condition_wait(il_space *space, il_ref ref, il_ticket ticket, il_wait *wait);
-/* Leaves the queue: 1 if it was notified by then, 0 if not, or a code. `pass_on`: give the notification to another. */
-int il_condition_leave(il_space *space, il_ref ref, il_ticket ticket, bool pass_on);
-/* Notifies the first `count` who wait and live. */
-int il_condition_notify(il_space *space, il_ref ref, const il_wait *wait, uint32_t count);
+/* Leaves the queue: 1 if it was notified by then, 0 if not, or a code, IL_BUSY if `wait` does not let it wait for the stripe (NULL: it
+ * does). `pass_on`: give the notification to another. */
+int il_condition_leave(il_space *space, il_ref ref, il_ticket ticket, const il_wait *wait, bool pass_on);
+/* Notifies the first `count` who wait and live. `asleep`: NULL to wake them at once, or where to note whom to wake once the lock has
+ * been released: woken before, they would only sleep again on the lock. 0: nobody. */
+int il_condition_notify(il_space *space, il_ref ref, const il_wait *wait, uint32_t count, uint32_t *asleep);
+void il_condition_wake(il_space *space, il_ref ref, uint32_t asleep);
+#define IL_SEVERAL UINT32_MAX
 /* How many wait: a snapshot. */
 int il_condition_waiters(il_space *space, il_ref ref, const il_wait *wait, uint32_t *count);
 

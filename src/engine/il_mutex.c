@@ -169,7 +169,8 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
             continue;
         if (code == IL_INTERRUPTED)
             break;
-        uint64_t until = 0;
+        /* A first, short slice, to reserve the lock at its end. */
+        uint64_t until = wait->slices == 0 ? now + IL_RESERVE_AFTER_NS : 0;
         uint32_t want = half | IL_WAITERS;
         if (owner == 0)
             until = il_load_relaxed(&mutex->reserved_ns) + RESERVED_FOR_NS + 1;

@@ -55,9 +55,7 @@ int il__wait_nap(il_wait *wait, uint64_t now)
 /* The end of the next slice. */
 static uint64_t slice_end(il_space *space, il_wait *wait, uint64_t now)
 {
-    if (wait->slices == 0)
-        return now + IL_RESERVE_AFTER_NS;
-    uint64_t length = (uint64_t)SLICE_MIN_NS * wait->slices;
+    uint64_t length = (uint64_t)SLICE_MIN_NS * (wait->slices != 0 ? wait->slices : 1);
     uint64_t end = now + (length < SLICE_MAX_NS ? length : SLICE_MAX_NS);
     if (wait->paid == wait->slices) /* a wake ended the sleep, not its slice */
         return end;
