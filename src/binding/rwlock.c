@@ -7,6 +7,7 @@
 typedef struct {
     il_space *space;
     il_ref ref;
+    il_share share;
     uint32_t count;
 } Read;
 
@@ -82,7 +83,7 @@ static int make_room(void)
     return -1;
 }
 
-static void note_read(il_space *space, il_ref ref)
+static void note_read(il_space *space, il_ref ref, il_share share)
 {
     Read *read = find_read(space, ref);
     if (read == NULL && make_room() < 0) {
@@ -91,8 +92,9 @@ static void note_read(il_space *space, il_ref ref)
     }
     if (read == NULL) {
         read = &thread_reads->list[thread_reads->used++];
-        *read = (Read){space, ref, 0};
+        *read = (Read){.space = space, .ref = ref};
     }
+    read->share = share;
     read->count++;
 }
 
@@ -109,8 +111,7 @@ static bool reads_here(Handle *self, il_ref ref)
 {
     il_space *space = self->space->segment;
     Read *read = find_read(space, ref);
-    il_share share = kept_share(self);
-    if (read != NULL && share != 0 && (uint32_t)il_load_relaxed(il_share_count(space, share)) == 0)
+    if (read != NULL && (uint32_t)il_load_relaxed(il_share_count(space, read->share)) == 0)
         read->count = 0;
     return read != NULL && read->count != 0;
 }
@@ -188,7 +189,7 @@ static int read_take(Handle *self, uint64_t deadline)
             return -1;
         }
     }
-    note_read(space, ref);
+    note_read(space, ref, kept_share(self));
     return 1;
 }
 
@@ -198,6 +199,9 @@ static PyObject *read_release(PyObject *object, PyObject *Py_UNUSED(unused))
     il_space *space = self->space->segment;
     il_ref ref = il_load_relaxed(&self->ref);
     il_share share = kept_share(self);
+    /* Reading begun by another handle, or by a downgrade, is in the same share. */
+    if (share == 0 && share_of(self, ref, &share) != IL_OK)
+        share = 0;
     if (share != 0 && il_rwlock_leave(il_ref_cell(space, ref), il_share_count(space, share), share)) {
         unnote_read(space, ref);
         Py_RETURN_NONE;
@@ -297,7 +301,7 @@ static PyObject *write_downgrade(PyObject *object, PyObject *Py_UNUSED(ignored))
     if (code == IL_OK)
         code = il_rwlock_downgrade(space, ref, share);
     if (code == IL_OK)
-        note_read(space, ref);
+        note_read(space, ref, share);
     return released(self, code);
 }
 

@@ -17,7 +17,7 @@ typedef struct {
 } test;
 
 /* Each list ends with a NULL name. */
-extern const test file_tests[], name_tests[], liveness_tests[], mutex_tests[];
+extern const test file_tests[], name_tests[], liveness_tests[], mutex_tests[], kind_tests[], share_tests[];
 
 extern il_process process;
 
@@ -72,10 +72,31 @@ static inline il_ref find(il_space *space, const char *name)
     return ref;
 }
 
+/* The same for a kind with a parameter. */
+static inline int resolve_as(il_space *space, const char *name, uint8_t kind, uint64_t parameter, il_ref *ref, uint8_t *found)
+{
+    il_wait wait = {.deadline_ns = IL_FOREVER};
+    return il_table_resolve(space, name, strlen(name), kind, parameter, &wait, ref, found);
+}
+
+static inline il_ref find_as(il_space *space, const char *name, uint8_t kind, uint64_t parameter)
+{
+    il_ref ref = 0;
+    uint8_t found = IL_KIND_NONE;
+    CHECK_CODE(resolve_as(space, name, kind, parameter, &ref, &found), IL_OK);
+    CHECK(found == kind || found == IL_KIND_NONE);
+    return ref;
+}
+
 static inline int unlink_name(il_space *space, const char *name)
 {
     il_wait wait = {.deadline_ns = IL_FOREVER};
     return il_table_unlink(space, name, strlen(name), &wait);
+}
+
+static inline il_cell *cell_of(const il_space *space, il_ref ref)
+{
+    return il_ref_cell(space, ref);
 }
 
 static inline il_mutex *mutex_of(const il_space *space, il_ref ref)
@@ -106,6 +127,51 @@ static inline int unlock(il_space *space, il_ref ref)
 static inline uint64_t fence_of(const il_space *space, il_ref ref)
 {
     return il_load_relaxed(&mutex_of(space, ref)->fence);
+}
+
+static inline il_wait until_now(void)
+{
+    return (il_wait){.deadline_ns = IL_NOW};
+}
+
+static inline il_wait until_ns(uint64_t ns)
+{
+    return (il_wait){.deadline_ns = il_clock_ns() + ns};
+}
+
+static inline il_wait for_ever(void)
+{
+    return (il_wait){.deadline_ns = IL_FOREVER};
+}
+
+/* Waits until another process or thread has got somewhere; the hang limit of the whole test is its end. */
+#define AWAIT(condition)                                                                                               \
+    do {                                                                                                               \
+        while (!(condition))                                                                                           \
+            sched_yield();                                                                                             \
+    } while (0)
+
+/* Whether the process sleeps in the kernel. */
+static inline bool is_asleep(pid_t pid)
+{
+    char path[64], text[512];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t got = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[got > 0 ? got : 0] = '\0';
+    const char *end = strrchr(text, ')');
+    return end != NULL && end[2] == 'S';
+}
+
+/* Memory that forked children have in common. */
+static inline void *common(size_t size)
+{
+    void *made = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(made != MAP_FAILED);
+    return made;
 }
 
 /* A pipe over which processes tell each other that they got somewhere. */

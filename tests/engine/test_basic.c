@@ -37,6 +37,8 @@ int main(int argc, char **argv)
     run(name_tests, only);
     run(liveness_tests, only);
     run(mutex_tests, only);
+    run(kind_tests, only);
+    run(share_tests, only);
     check_clean();
     return 0;
 }

@@ -1,0 +1,182 @@
+"""A kill storm over the kinds that are more than a lock: one process of several threads is killed and replaced every few
+milliseconds, in the middle of whatever it does.
+
+    python -m tests.crash.kinds_storm --seconds 30
+
+Writers write two words, one after the other, under an RWLock; a reader that finds them different, with no dead writer to
+blame, has seen a writer inside. Nobody may get stuck. At the end exactly as many permits are to be had as there were.
+"""
+
+from __future__ import annotations
+
+import argparse
+import mmap
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+
+import interlock
+
+PERMITS, PARTIES = 4, 3
+FIRST, SECOND, TORN, TOLD = range(4)
+BASE = 8
+
+
+def work(memory: mmap.mmap, threads: int, slot: int, seed: int) -> None:
+    """One process: threads that do one thing after another, in random order, for ever."""
+    words = memoryview(memory).cast("q")
+    limit, table = interlock.BoundedSemaphore("limit", PERMITS), interlock.RWLock("table")
+    changed, meeting = interlock.Condition("changed"), interlock.Barrier("meeting", PARTIES, timeout=0.02)
+    tokens, alarm = interlock.Semaphore("tokens", 0), interlock.Event("alarm")
+
+    def permit(rng: random.Random) -> None:
+        if limit.acquire(timeout=rng.choice([None, 0.01])):
+            limit.release()
+
+    def read(rng: random.Random) -> None:
+        with table.read:
+            told = table.read.recovered is not None
+            first, second = words[FIRST], words[SECOND]
+            if rng.random() < 0.2:
+                with table.read:  # again, perhaps past a writer that waits
+                    told = told or table.read.recovered is not None
+            words[TORN] += first != second and not told
+
+    def write(rng: random.Random) -> None:
+        if not table.write.acquire(timeout=rng.choice([None, 0.01])):
+            return
+        words[TOLD] += table.write.recovered is not None
+        words[FIRST] = mark = rng.randrange(1 << 60)
+        os.sched_yield()
+        words[SECOND] = mark
+        if rng.random() < 0.3:
+            table.downgrade()
+            words[TORN] += words[FIRST] != words[SECOND]
+            table.read.release()
+        else:
+            table.write.release()
+
+    def wait(rng: random.Random) -> None:
+        with changed:
+            changed.wait(0.005)
+
+    def notify(rng: random.Random) -> None:
+        with changed:
+            changed.notify(rng.randrange(1, 4))
+
+    def meet(rng: random.Random) -> None:
+        try:
+            meeting.wait()
+        except threading.BrokenBarrierError:
+            meeting.reset()
+
+    def signal_one(rng: random.Random) -> None:
+        tokens.release()
+        tokens.acquire(timeout=0.01)
+        alarm.set()
+        alarm.wait()
+        alarm.clear()
+
+    def go_on(thread: int) -> None:
+        rng = random.Random(seed * 100 + thread)
+        while True:
+            rng.choice([permit, permit, read, read, write, wait, notify, meet, signal_one])(rng)
+            words[BASE + slot * threads + thread] += 1
+
+    bodies = [threading.Thread(target=go_on, args=(thread,), daemon=True) for thread in range(threads)]
+    for body in bodies:
+        body.start()
+    for body in bodies:
+        body.join()
+
+
+def storm(seconds: float, processes: int, threads: int, every: float, seed: int) -> dict[str, object]:
+    """Runs the storm in the current INTERLOCK_DIR. Returns what was seen."""
+    context = multiprocessing.get_context("fork")
+    rng = random.Random(seed)
+    memory = mmap.mmap(-1, 8 * (BASE + processes * threads))
+    words = memoryview(memory).cast("q")
+    progress = words[BASE:]
+
+    def start(slot: int) -> multiprocessing.process.BaseProcess:
+        child = context.Process(target=work, args=(memory, threads, slot, rng.randrange(1 << 30)))
+        child.start()
+        return child
+
+    children = [start(slot) for slot in range(processes)]
+    killed, stuck, longest = 0, 0, 0.0
+    try:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(every)
+            slot = rng.randrange(processes)
+            os.kill(children[slot].pid, signal.SIGKILL)
+            children[slot].join()
+            children[slot] = start(slot)
+            killed += 1
+        before, began = list(progress), time.monotonic()
+        while any(now == then for now, then in zip(progress, before, strict=True)):
+            longest = time.monotonic() - began
+            if longest > 30:
+                stuck = sum(now == then for now, then in zip(progress, before, strict=True))
+                break
+            time.sleep(0.005)
+    finally:
+        for child in children:
+            child.kill()
+            child.join()
+    limit, table = interlock.BoundedSemaphore("limit", PERMITS), interlock.RWLock("table")
+    changed, meeting = interlock.Condition("changed"), interlock.Barrier("meeting", PARTIES, timeout=0.02)
+    permits = 0
+    while limit.acquire(blocking=False):
+        permits += 1
+    wedged = [
+        name
+        for name, free in {
+            "write": table.write.acquire(timeout=5) and table.write.release() is None,
+            "read": table.read.acquire(timeout=5),
+            "condition": changed.acquire(timeout=5) and changed.notify_all() is None,
+            "waiters": changed._waiters() == 0,
+            "barrier": meeting.reset() is None and meeting.n_waiting == 0 and not meeting.broken,
+        }.items()
+        if not free
+    ]
+    return {
+        "killed": killed,
+        "turns": sum(progress),
+        "torn": words[TORN],
+        "told": words[TOLD],
+        "stuck": stuck,
+        "permits": permits,
+        "wedged": wedged,
+        "all_went_on_after_s": round(longest, 3),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--processes", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--every", type=float, default=0.02, help="seconds between two kills")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
+    given = parser.parse_args()
+    home = tempfile.mkdtemp(prefix="interlock-storm-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+    os.environ["INTERLOCK_DIR"] = home
+    try:
+        seen = storm(given.seconds, given.processes, given.threads, given.every, given.seed)
+    finally:
+        shutil.rmtree(home)
+    print(f"kill storm of kinds, seed {given.seed}: {seen}")
+    passed = seen["torn"] == 0 and seen["stuck"] == 0 and not seen["wedged"] and seen["permits"] == PERMITS
+    return 0 if passed and seen["told"] > 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,2 @@
+#include "basic.h"
+const test share_tests[] = {{NULL, NULL}};
