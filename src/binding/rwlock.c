@@ -160,6 +160,7 @@ static int read_take(Handle *self, uint64_t deadline)
         return -1;
     bool fast = share != 0 && il_rwlock_read_fast(space, il_ref_cell(space, ref), il_ref_key(ref), share);
     if (fast && read != NULL && (self->on_recover == NULL || read->count != 0)) {
+        read->share = share;
         read->count++;
         return 1;
     }
