@@ -17,7 +17,8 @@ typedef struct {
 } test;
 
 /* Each list ends with a NULL name. */
-extern const test file_tests[], name_tests[], liveness_tests[], mutex_tests[], kind_tests[], share_tests[];
+extern const test file_tests[], name_tests[], liveness_tests[], mutex_tests[], kind_tests[],
+    queue_tests[], share_tests[], open_tests[];
 
 extern il_process process;
 

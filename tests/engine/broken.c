@@ -43,3 +43,32 @@ void __wrap_il__mutex_orphan(il_mutex *mutex, uint32_t k, bool mark)
     __real_il__mutex_orphan(mutex, k, false);
 }
 #endif
+
+#ifdef BREAK_il__share_sweep
+void __wrap_il__share_sweep(il_space *space, il_record *record, uint64_t count);
+void __wrap_il__share_sweep(il_space *space, il_record *record, uint64_t count)
+{
+    (void)space;
+    (void)record;
+    (void)count;
+}
+#endif
+
+#ifdef BREAK_il__records_sweep
+void __wrap_il__records_sweep(il_space *space, uint32_t k);
+void __wrap_il__records_sweep(il_space *space, uint32_t k)
+{
+    (void)space;
+    (void)k;
+}
+#endif
+
+#ifdef BREAK_il__record_lives
+bool __wrap_il__record_lives(il_space *space, il_record *record);
+bool __wrap_il__record_lives(il_space *space, il_record *record)
+{
+    (void)space;
+    (void)record;
+    return true;
+}
+#endif

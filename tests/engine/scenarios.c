@@ -6,7 +6,7 @@ void nothing(void)
 {
 }
 
-static void attach(void)
+void attach(void)
 {
     CHECK_CODE(il_attach(stage.space), IL_OK);
     il_store_relaxed(&shared->victim_slot, il_self(stage.space));
@@ -476,21 +476,20 @@ static void judge_claim_of_dead(void)
 }
 
 const scenario scenarios[] = {
-    {"fast", 0, BY_STEPS, nothing, attach, nothing, act_fast, judge_lock_at_once},
-    {"lock-unlock", 0, BY_STEPS, nothing, attach, nothing, act_lock_unlock, judge_lock_at_once},
-    {"unlock-waiters", 0, BY_STEPS, nothing, prepare_hold, meanwhile_waiter, act_unlock, judge_waiter},
-    {"unlock-reserved", 0, BY_STEPS, nothing, prepare_hold, meanwhile_reserver, act_unlock, judge_waiter},
-    {"lock-reserved", 0, BY_STEPS, nothing, attach, meanwhile_reserved, act_lock_unlock, judge_lock},
-    {"lock-in-a-crowd", 0, BY_STEPS, nothing, attach, meanwhile_crowd, act_lock_unlock, judge_crowd},
-    {"rlock", 0, BY_STEPS, nothing, attach, nothing, act_rlock, judge_rlock},
-    {"resolve-empty", 1, BY_STEPS, arrange_empty, attach, nothing, act_resolve, judge_new_name},
-    {"resolve-evict", 1, BY_STEPS, arrange_full, attach, nothing, act_resolve, judge_eviction},
-    {"unlink", 1, BY_STEPS, arrange_named, attach, nothing, act_unlink, judge_new_name},
-    {"resolve-grow", 1, BY_STEPS, arrange_growing, attach, nothing, act_resolve, judge_growth},
-    {"attach", 0, FAR, nothing, prepare_outsider, nothing, act_attach, judge_slots},
-    {"attach-over-dead", 0, FAR, arrange_dead, prepare_outsider, nothing, act_attach, judge_claim_of_dead},
-    {"reap", 1, FAR, arrange_dead_and_room, attach, nothing, act_reap, judge_dead},
-    {"resolve-cut", 1, CUT, arrange_cut, attach, nothing, act_resolve_and_lock, nothing},
+    {"fast", 0, BY_STEPS, nothing, attach, nothing, act_fast, judge_lock_at_once, nothing, NULL},
+    {"lock-unlock", 0, BY_STEPS, nothing, attach, nothing, act_lock_unlock, judge_lock_at_once, nothing, NULL},
+    {"unlock-waiters", 0, BY_STEPS, nothing, prepare_hold, meanwhile_waiter, act_unlock, judge_waiter, nothing, NULL},
+    {"unlock-reserved", 0, BY_STEPS, nothing, prepare_hold, meanwhile_reserver, act_unlock, judge_waiter, nothing, NULL},
+    {"lock-reserved", 0, BY_STEPS, nothing, attach, meanwhile_reserved, act_lock_unlock, judge_lock, nothing, NULL},
+    {"lock-in-a-crowd", 0, BY_STEPS, nothing, attach, meanwhile_crowd, act_lock_unlock, judge_crowd, nothing, NULL},
+    {"rlock", 0, BY_STEPS, nothing, attach, nothing, act_rlock, judge_rlock, nothing, NULL},
+    {"resolve-empty", 1, BY_STEPS, arrange_empty, attach, nothing, act_resolve, judge_new_name, nothing, NULL},
+    {"resolve-evict", 1, BY_STEPS, arrange_full, attach, nothing, act_resolve, judge_eviction, nothing, NULL},
+    {"unlink", 1, BY_STEPS, arrange_named, attach, nothing, act_unlink, judge_new_name, nothing, NULL},
+    {"resolve-grow", 1, BY_STEPS, arrange_growing, attach, nothing, act_resolve, judge_growth, nothing, NULL},
+    {"attach", 0, FAR, nothing, prepare_outsider, nothing, act_attach, judge_slots, nothing, NULL},
+    {"attach-over-dead", 0, FAR, arrange_dead, prepare_outsider, nothing, act_attach, judge_claim_of_dead, nothing, NULL},
+    {"reap", 1, FAR, arrange_dead_and_room, attach, nothing, act_reap, judge_dead, nothing, NULL},
+    {"resolve-cut", 1, CUT, arrange_cut, attach, nothing, act_resolve_and_lock, nothing, nothing, NULL},
+    {.name = NULL},
 };
-
-const size_t scenario_count = sizeof scenarios / sizeof *scenarios;

@@ -61,6 +61,20 @@ il_ref find(il_space *space, const char *name, uint8_t kind)
     return ref;
 }
 
+bool stands_in_list(uint32_t slot, uint32_t *length)
+{
+    bool found_it = false;
+    *length = 0;
+    /* A queue and a list of shares begin in the same place. */
+    uint32_t at = il_load_relaxed(&il_ref_cell(stage.space, stage.object)->state.queue.first);
+    for (; at != 0 && *length < IL_RECORDS; at = il_load_relaxed(&stage.space->records[at].next)) {
+        found_it |= (il_load_relaxed(&stage.space->records[at].owner) & IL_OWNER) == slot;
+        ++*length;
+    }
+    JUDGED(*length < IL_RECORDS, "the list has no end");
+    return found_it;
+}
+
 /* --- helpers: other living processes --- */
 
 static void helper_life(uint32_t n)
@@ -70,6 +84,11 @@ static void helper_life(uint32_t n)
         il_u32 *order_word = &shared->helpers[n].order;
         while (il_load_acquire(order_word) == REST)
             il_futex_wait(order_word, REST, il_clock_ns() + SECOND);
+        if (il_load_relaxed(order_word) == HELP) {
+            atomic_store(&shared->helpers[n].code, stage.help(n));
+            il_store_release(order_word, REST);
+            continue;
+        }
         il_mutex *mutex = mutex_of(stage.lock);
         il_wait wait = {.deadline_ns = il_clock_ns() + hang_limit_ns, .slices = il_load_relaxed(&shared->helpers[n].slices)};
         int code = il_mutex_lock(stage.space, mutex, il_ref_key(stage.lock), TOKEN, &wait);

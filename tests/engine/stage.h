@@ -15,7 +15,7 @@ typedef struct {
     il_u64 last_fence;
 } gate;
 
-typedef enum { REST, WAIT_FOR_LOCK, HOLD_UNTIL_RESERVED } order;
+typedef enum { REST, WAIT_FOR_LOCK, HOLD_UNTIL_RESERVED, HELP } order; /* HELP: what the scenario says */
 
 typedef struct {
     gate gates[GATES];
@@ -24,11 +24,13 @@ typedef struct {
     il_u32 victim_slot;
     _Atomic int result, second_result;
     il_u32 release;
+    il_u32 reading; /* the victim is inside as a reader */
     struct {
         il_u32 order; /* futex */
         il_u32 slices;
         _Atomic int code;
         il_u32 orphan;
+        il_u64 ticket; /* its place in a queue */
         _Atomic pid_t pid;
     } helpers[HELPERS];
 } shared_memory;
@@ -41,6 +43,8 @@ typedef struct {
     il_space *space;
     il_ref lock, second, rlock;
     bool was_owner; /* the victim owned `lock` when it was killed */
+    bool was_writer; /* … was writing to `object`, in which a death counts … */
+    bool was_queued; /* … stood in its queue */
     bool finished;  /* the victim got to the end */
     uint64_t fence_floor;
     /* The names that share their buckets of all levels in use; see `gather`. */
@@ -51,22 +55,33 @@ typedef struct {
     il_ref ref;
     uint32_t dead;  /* slot of a process that died before */
     il_space *heir; /* a view, in scenarios that need another process in the judge */
+    int (*help)(uint32_t n);
+    /* Of the scenarios about other kinds than locks. */
+    il_ref object, bounded, condition;
+    il_ticket ticket;
+    il_share share, heirs_share;
 } the_stage;
 
 /* How far the stepper goes through a scenario: every instruction; every instruction outside of long loops; every instruction,
  * but the file is truncated there and nobody killed. */
 typedef enum { BY_STEPS = 0, FAR = 1, CUT = 2 } mode;
 
-/* arrange and judge run in the judge, prepare and act in the victim, meanwhile in the judge between the two. */
+/* arrange and judge run in the judge, prepare and act in the victim, meanwhile in the judge between the two; begin, once and
+ * before there are helpers, in the judge, and help in a helper that was told to. */
 typedef struct {
     const char *name;
     int worker;
     mode mode;
-    void (*arrange)(void), (*prepare)(void), (*meanwhile)(void), (*act)(void), (*judge)(void);
+    void (*arrange)(void), (*prepare)(void), (*meanwhile)(void), (*act)(void), (*judge)(void), (*begin)(void);
+    int (*help)(uint32_t n);
 } scenario;
 
-extern const scenario scenarios[];
-extern const size_t scenario_count;
+/* Each list ends with a NULL name. */
+extern const scenario scenarios[], kind_scenarios[], share_scenarios[], open_scenarios[];
+void attach(void);
+
+/* Whether a process stands in the list of the object's records, and how long that is. */
+bool stands_in_list(uint32_t slot, uint32_t *length);
 void nothing(void);
 
 extern shared_memory *shared;

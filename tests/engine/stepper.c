@@ -23,6 +23,7 @@
 #include <sys/user.h>
 
 #include "il_hash.h"
+#include "il_platform.h"
 #include "stage.h"
 
 #if !defined(__x86_64__)
@@ -200,12 +201,47 @@ static bool victim_holds_a_name(void)
     return false;
 }
 
+/* Whose byte locks are held: of each slot, and of each slot's sweeper (il_slot.c). */
+static uint32_t bytes_locked(void)
+{
+    enum { SLOTS = 16 };
+    uint32_t held = 0;
+    int fd = open(stage.path, O_RDWR | O_CLOEXEC);
+    CHECK(fd >= 0);
+    for (uint32_t k = 1; k < SLOTS; k++) {
+        held |= (uint32_t)(il_byte_locked(fd, k) > 0) << k;
+        held |= (uint32_t)(il_byte_locked(fd, IL_SLOTS_LIMIT + 1 + k) > 0) << (SLOTS + k);
+    }
+    close(fd);
+    return held;
+}
+
+static uint32_t locked_before;
+
+/* A process is dead once its memory is gone, and that stays for as long as somebody looks at it: a ps or pgrep that happens to
+ * run on this machine. Bounded, since helpers may have got their slots meanwhile. */
+static void await_death(void)
+{
+    uint64_t end = il_clock_ns() + 100 * MS;
+    while ((bytes_locked() & ~locked_before) != 0 && il_clock_ns() < end)
+        nap();
+}
+
 /* The victim is where it is to die. */
 static void execute(const scenario *scenario, pid_t victim, bool finished)
 {
     stage.finished = finished;
     uint32_t owner = (uint32_t)il_load_relaxed(&mutex_of(stage.lock)->word) & IL_OWNER;
     stage.was_owner = owner != 0 && owner == il_load_relaxed(&shared->victim_slot);
+    if (stage.object != 0) {
+        /* Before others get to see to it. */
+        uint32_t victim_slot = il_load_relaxed(&shared->victim_slot), length;
+        il_mutex *mutex = mutex_of(stage.object);
+        owner = (uint32_t)il_load_relaxed(&mutex->word) & IL_OWNER;
+        stage.was_writer = owner != 0 && owner == victim_slot && il_load_relaxed(&mutex->depth) != 0;
+        uint8_t kind = il_load_relaxed(&il_ref_cell(stage.space, stage.object)->kind);
+        stage.was_queued = (kind == IL_KIND_CONDITION || kind == IL_KIND_BARRIER) && stands_in_list(victim_slot, &length);
+    }
     if (scenario->mode == CUT && !finished) {
         bool granted = victim_holds_a_name(); /* before the cut, and for all to see */
         CHECK(truncate(stage.path, 0) == 0);
@@ -216,6 +252,7 @@ static void execute(const scenario *scenario, pid_t victim, bool finished)
     }
     il_store_relaxed(&shared->condemned, VICTIM);
     check_kill(victim);
+    await_death();
     scenario->judge();
     no_complaints();
     il_store_relaxed(&shared->condemned, NOBODY);
@@ -227,6 +264,7 @@ static pid_t raise_curtain(const scenario *scenario)
 {
     hang_watch();
     scenario->arrange();
+    locked_before = bytes_locked();
     return start_victim(scenario);
 }
 
@@ -261,6 +299,8 @@ static void play(const scenario *scenario)
     stage.lock = find_apart("lock", IL_KIND_LOCK);
     stage.second = find_apart("second", IL_KIND_LOCK);
     stage.rlock = find_apart("rlock", IL_KIND_RLOCK);
+    stage.help = scenario->help;
+    scenario->begin();
     bool helpers = scenario->meanwhile != nothing;
     for (uint32_t n = 0; helpers && n < HELPERS; n++)
         start_helper(n);
@@ -293,6 +333,8 @@ static void play(const scenario *scenario)
     }
     for (uint32_t n = 0; helpers && n < HELPERS; n++)
         check_kill(shared->helpers[n].pid);
+    if (stage.heir != NULL)
+        il_space_close(stage.heir);
     il_space_close(stage.space);
     unlink(stage.path);
     free(stage.path);
@@ -322,12 +364,15 @@ static void work(int worker, char **names)
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(shared != MAP_FAILED);
     signal(SIGALRM, on_hang);
-    for (size_t i = 0; i < scenario_count; i++) {
-        bool wanted = names == NULL || *names == NULL;
-        for (char **name = names; name != NULL && *name != NULL; name++)
-            wanted |= strcmp(*name, scenarios[i].name) == 0;
-        if (wanted && scenarios[i].worker == worker)
-            play(&scenarios[i]);
+    const scenario *lists[] = {scenarios, kind_scenarios, share_scenarios, open_scenarios};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        for (const scenario *next = lists[i]; next->name != NULL; next++) {
+            bool wanted = (names == NULL || *names == NULL) && lists[i] != open_scenarios;
+            for (char **name = names; name != NULL && *name != NULL; name++)
+                wanted |= strcmp(*name, next->name) == 0;
+            if (wanted && next->worker == worker)
+                play(next);
+        }
     }
     _exit(0);
 }

@@ -38,7 +38,10 @@ int main(int argc, char **argv)
     run(liveness_tests, only);
     run(mutex_tests, only);
     run(kind_tests, only);
+    run(queue_tests, only);
     run(share_tests, only);
+    if (only != NULL)
+        run(open_tests, only);
     check_clean();
     return 0;
 }

@@ -341,7 +341,7 @@ static void event_pulses(void)
     enum { CHILDREN = 3, PULSES = 40 };
     il_ref ref = find_as(space, "e", IL_KIND_EVENT, 0);
     il_u64 *flag = &cell_of(space, ref)->state.flag;
-    il_u32 *awake = common(4096);
+    il_u32 *awake = common(4096), *cleared = awake + 1;
     pid_t children[CHILDREN];
     for (int i = 0; i < CHILDREN; i++) {
         children[i] = check_fork();
@@ -349,7 +349,7 @@ static void event_pulses(void)
             for (uint32_t pulse = 0; pulse < PULSES; pulse++) {
                 CHECK_CODE(await_event(space, ref, for_ever()), IL_OK);
                 il_add_relaxed(awake, 1);
-                AWAIT(il_load_relaxed(awake) >= (pulse + 1) * CHILDREN);
+                AWAIT(il_load_relaxed(awake) >= (pulse + 1) * CHILDREN && il_load_relaxed(cleared) > pulse);
             }
             _exit(0);
         }
@@ -365,6 +365,7 @@ static void event_pulses(void)
         }
         CHECK_CODE(il_event_set(space, cell_of(space, ref), il_ref_key(ref)), IL_OK);
         CHECK_CODE(il_event_clear(space, cell_of(space, ref), il_ref_key(ref)), IL_OK);
+        il_add_relaxed(cleared, 1);
     }
     for (int i = 0; i < CHILDREN; i++)
         CHECK_CHILD(children[i]);

@@ -33,28 +33,6 @@ static uint64_t storm_fence[STORM_NAMES];
 /* What they must add up to. Relaxed, so as to order nothing. */
 static il_u64 tally[SHARED], storm_tally[STORM_NAMES], deaths, orphans, timeouts, stales;
 
-/* What the kernel promises and the race detector cannot know: whoever gets a byte lock comes after whoever let go of it. */
-static il_u32 kernel;
-
-void __real_il_unpin(void *pin);
-void __wrap_il_unpin(void *pin);
-int __real_il_byte_lock(int fd, uint64_t k);
-int __wrap_il_byte_lock(int fd, uint64_t k);
-
-void __wrap_il_unpin(void *pin)
-{
-    atomic_fetch_add_explicit(&kernel, 1, memory_order_release);
-    __real_il_unpin(pin);
-}
-
-int __wrap_il_byte_lock(int fd, uint64_t k)
-{
-    int failed = __real_il_byte_lock(fd, k);
-    if (failed == 0)
-        (void)il_load_acquire(&kernel);
-    return failed;
-}
-
 typedef struct {
     il_space *space;
     uint64_t token;  /* this thread's, never 0 */
