@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,9 @@ import interlock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# The background job of a shell starts with it ignored, and so do its children; some of our tests interrupt theirs.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ static void recount(il_space *space, il_cell *cell)
     /* The flag goes first: a reaper that empties a share from here on sets it again. */
     il_fence();
     for (uint32_t at = il_load_acquire(&cell->state.shares.first); at != 0; at = il_load_relaxed(&space->records[at].next))
-        taken += (uint32_t)il_load_relaxed(&space->records[at].count);
+        taken += (uint32_t)il_load_acquire(&space->records[at].count); /* pairs with the reaper's release */
     uint32_t kept = il_load_relaxed(&cell->state.shares.free) & IL_PERMIT_WAITERS;
     il_store_relaxed(&cell->state.shares.free, kept | (taken < bound ? bound - (uint32_t)taken : 0));
 }
@@ -41,7 +41,7 @@ static int lock(il_space *space, il_ref ref, uint64_t holder, il_wait *wait)
         if (code != IL_OK)
             return code;
     }
-    if (wait->orphan || il_load_relaxed(&cell->stale))
+    if (wait->orphan || il_load_acquire(&cell->stale))
         recount(space, cell);
     return IL_OK;
 }
@@ -93,7 +93,7 @@ int il_bounded_acquire(il_space *space, il_ref ref, il_share share, uint64_t hol
     il_cell *cell = il_ref_cell(space, ref);
     il_u32 *free = &cell->state.shares.free;
     il_u64 *count = il_share_count(space, share);
-    bool looked = false;
+    bool looked = false, doubt = false;
     for (;;) {
         /* Of the mutex only the deadline matters: it is never held for long. */
         il_wait gate = {.deadline_ns = wait->deadline_ns};
@@ -104,6 +104,10 @@ int il_bounded_acquire(il_space *space, il_ref ref, il_share share, uint64_t hol
         }
         if (code != IL_OK)
             return code;
+        /* A reaper may have died between emptying a share and saying so, and nobody asks about an empty share's owner. */
+        if (doubt)
+            recount(space, cell);
+        doubt = false;
         uint64_t had = il_load_relaxed(count);
         uint32_t left = il_load_relaxed(free);
         if (had >> 32 != share >> 32) {
@@ -126,8 +130,9 @@ int il_bounded_acquire(il_space *space, il_ref ref, il_share share, uint64_t hol
             il_store_relaxed(free, IL_PERMIT_WAITERS);
         unlock(space, ref);
         if (!waits || now >= wait->deadline_ns) {
-            if (!looked && il__shares_reap(space, ref)) {
-                looked = true;
+            if (!looked) {
+                il__shares_reap(space, ref);
+                looked = doubt = true;
                 continue;
             }
             return waits ? IL_TIMEDOUT : IL_BUSY;
@@ -135,6 +140,7 @@ int il_bounded_acquire(il_space *space, il_ref ref, il_share share, uint64_t hol
         code = il__wait_sleep(space, free, IL_PERMIT_WAITERS, 0, wait, now);
         if (code == IL_BUSY) {
             il__shares_reap(space, ref);
+            doubt = true;
             code = wait->restless ? IL_INTERRUPTED : IL_OK;
         }
         if (code != IL_OK) {

@@ -49,7 +49,12 @@ void il__object_unlock(il_space *space, il_ref ref)
 static bool is_unused(const il_space *space, il_record *record)
 {
     il_ref ref = il_load_relaxed(&record->object);
-    return ref == 0 || (il_load_relaxed(&il_ref_cell(space, ref)->mutex.word) & IL_GENERATION) != il_ref_key(ref);
+    if (ref == 0)
+        return true;
+    /* Not while the cell is being filled: whoever does that may still walk the list, or give the old name back. Acquire: pairs
+     * with the release at the end of that. */
+    uint64_t word = il_load_acquire(&il_ref_cell(space, ref)->mutex.word);
+    return !(word & IL_FILLING) && (word & IL_GENERATION) != il_ref_key(ref);
 }
 
 int il__record_new(il_space *space, il_ticket *ticket)

@@ -76,8 +76,8 @@ void il__share_sweep(il_space *space, il_record *record, uint64_t count)
     if (ref == 0)
         return;
     il_cell *cell = il_ref_cell(space, ref);
-    if (!is_empty(count))
-        il_cas_release(&record->count, &count, count & IL_GENERATION);
+    /* The turn rises, so that a child of the dead one that gets its slot does not take the share for its own. */
+    il_cas_release(&record->count, &count, (count & IL_GENERATION) + (1ull << 32));
     /* Also when it was empty: a reaper may have died between the two. The name may have moved on: then it is for nothing. */
     il_store_release(&cell->stale, 1);
     il_futex_wake(&cell->state.shares.free, 1);

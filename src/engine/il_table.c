@@ -80,15 +80,20 @@ static bool is_waited_for(const il_space *space, const il_cell *cell)
     }
 }
 
-/* The flags may be left from waiters who gave up, and the queue from the dead. Sends those who wait for a semaphore or an event
+/* The flags may be left from waiters who gave up, and the rest from the dead. Sends those who wait for a semaphore or an event
  * round, which set their flag again, and reaps the dead. Held: nothing. */
 static void rouse(il_space *space, il_ref ref)
 {
     il_cell *cell = il_ref_cell(space, ref);
     uint8_t kind = il_load_relaxed(&cell->kind);
     uint64_t word = il_load_relaxed(&cell->state.permits);
+    uint32_t owner = (uint32_t)il_load_relaxed(&cell->mutex.word) & IL_OWNER;
+    if (owner != 0 && il_slot_alive(space, owner) == 0)
+        il_reap(space, owner);
     if (kind == IL_KIND_CONDITION || kind == IL_KIND_BARRIER) {
         il__queue_reap(space, ref);
+    } else if (kind == IL_KIND_RWLOCK || kind == IL_KIND_BOUNDED_SEMAPHORE) {
+        il__shares_reap(space, ref);
     } else if ((kind == IL_KIND_SEMAPHORE || kind == IL_KIND_EVENT) && (word & IL_GENERATION) == il_ref_key(ref)) {
         uint64_t flag = kind == IL_KIND_SEMAPHORE ? IL_PERMIT_WAITERS : IL_FLAG_WAITERS;
         il_cas_relaxed(&cell->state.permits, &word, word & ~flag);
@@ -115,6 +120,24 @@ static void empty(il_space *space, uint32_t index, uint64_t key)
     il_store_relaxed(&space->tags[index], 0);
     /* Release: pairs with the acquire CAS of the next filler. */
     il_store_release(&cell->mutex.word, key);
+}
+
+static uint64_t previous_generation(uint64_t key)
+{
+    key -= 1ull << 32;
+    return key != 0 ? key : IL_GENERATION;
+}
+
+/* The reaper: ends what a dead filler began. It may have died before it knew whether the object could be forgotten: if somebody
+ * has some of it, it could not. */
+static void give_up(il_space *space, uint32_t index, uint64_t key)
+{
+    il_cell *cell = &space->cells[index];
+    uint8_t kind = il_load_relaxed(&cell->kind);
+    if ((kind == IL_KIND_RWLOCK || kind == IL_KIND_BOUNDED_SEMAPHORE) && !il__shares_drop(space, cell))
+        il_store_release(&cell->mutex.word, previous_generation(key));
+    else
+        empty(space, index, key);
 }
 
 /* Makes an idle cell the caller's. */
@@ -324,24 +347,22 @@ int il_table_find(il_space *space, const char *name, size_t length, uint8_t kind
     return il_load_relaxed(&space->wiped) ? IL_WIPED : code;
 }
 
-/* One attempt. IL_BUSY with `ref` set: somebody may wait for it, and is to be roused first. */
+/* One attempt. IL_BUSY: whoever waits for `ref` is to be roused, and whoever has it to be shown alive, before that is final. */
 static int unlink_once(il_space *space, uint64_t hash, const char *name, size_t length, il_wait *wait, il_ref *ref)
 {
     uint64_t key;
     int code = lock_stripe(space, hash, wait);
     if (code != IL_OK)
         return code;
-    *ref = 0;
     uint32_t index = search(space, hash, name, length, il_load_acquire(&space->header->levels));
-    if (index == UINT32_MAX)
+    if (index == UINT32_MAX) {
         code = IL_ABSENT;
-    else if (is_waited_for(space, &space->cells[index])) {
+    } else if (is_waited_for(space, &space->cells[index]) || !seize(space, &space->cells[index], IL_ORPHAN, &key)) {
         *ref = (il_load_relaxed(&space->cells[index].mutex.word) & IL_GENERATION) | index;
         code = IL_BUSY;
-    } else if (seize(space, &space->cells[index], IL_ORPHAN, &key))
+    } else {
         empty(space, index, key);
-    else
-        code = IL_BUSY;
+    }
     il_mutex_unlock(space, stripe_of(space, hash), 0, 0);
     return code;
 }
@@ -351,7 +372,7 @@ int il_table_unlink(il_space *space, const char *name, size_t length, il_wait *w
     uint64_t hash = il__hash(space->header->hash_key, name, length);
     il_ref ref = 0;
     int code = unlink_once(space, hash, name, length, wait, &ref);
-    if (code == IL_BUSY && ref != 0) {
+    if (code == IL_BUSY) {
         rouse(space, ref);
         code = unlink_once(space, hash, name, length, wait, &ref);
     }
@@ -423,7 +444,7 @@ void il__table_sweep(il_space *space, uint32_t k)
         if ((word & IL_OWNER) != k)
             continue;
         if (word & IL_FILLING) {
-            empty(space, i, word & IL_GENERATION);
+            give_up(space, i, word & IL_GENERATION);
             continue;
         }
         il_store_relaxed(&cell->dead_pid, il_load_relaxed(&space->slots[k].pid));

@@ -385,6 +385,7 @@ static void judge_reaped(void)
 {
     uint32_t waiting;
     JUDGED(!stage.finished || shared->result == IL_OK, il_status_name(shared->result));
+    judge_permits(permits_share, BOUND); /* at once, before anybody has a reason to ask about the dead one */
     judge_rwlock();
     il_wait wait = now;
     int code = il_condition_waiters(stage.space, stage.condition, &wait, &waiting);
@@ -396,13 +397,6 @@ static void judge_reaped(void)
     JUDGED(code == IL_OK, il_status_name(code));
     JUDGED(il_load_relaxed(&stage.space->slots[stage.dead].pid) == 0, "the dead slot was not swept");
     judge_permits(permits_share, BOUND);
-}
-
-/* At once, before anybody has a reason to ask about the dead one. */
-static void judge_reaped_at_once(void)
-{
-    judge_permits(permits_share, BOUND);
-    judge_reaped();
 }
 
 /* --- somebody asks to forget what is in use, and dies --- */
@@ -465,12 +459,6 @@ const scenario share_scenarios[] = {
     {"bounded-waiter", 0, BY_STEPS, nothing, prepare_permit, meanwhile_wants_permit, act_give_permit, judge_taken_over,
      begin_bounded_one, help_bounded},
     {"reap-shares", 0, FAR, arrange_dead_user, attach, nothing, act_reap, judge_reaped, begin_reap, NULL},
-    {.name = NULL},
-};
-
-/* What the engine does not yet live up to: played only when named. */
-const scenario open_scenarios[] = {
-    {"reap-permits", 0, FAR, arrange_dead_user, attach, nothing, act_reap, judge_reaped_at_once, begin_reap, NULL},
     {"unlink-read", 0, BY_STEPS, arrange_in_use, attach, nothing, act_unlink_read, judge_in_use, begin_in_use, NULL},
     {"unlink-permits", 0, BY_STEPS, arrange_in_use, attach, nothing, act_unlink_bounded, judge_in_use, begin_in_use, NULL},
     {.name = NULL},

@@ -40,8 +40,6 @@ int main(int argc, char **argv)
     run(kind_tests, only);
     run(queue_tests, only);
     run(share_tests, only);
-    if (only != NULL)
-        run(open_tests, only);
     check_clean();
     return 0;
 }

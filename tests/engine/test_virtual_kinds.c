@@ -17,10 +17,6 @@ enum {
 static il_space *base;
 static il_ref semaphore, bounded, rwlock, condition, turn_lock, crowd, barrier, event;
 
-/* Asked for with "strict": what the dead did with a bounded semaphore's permit is ordered before what the next one does. The
- * engine as it is orders it by a fence, in most cases, which the race detector does not know. */
-static bool strict;
-
 /* Plain on purpose. Guarded: by the semaphore's only permit, by the bounded semaphore's, by the lock's writer. */
 static uint64_t by_permit, by_bounded, by_writer[2];
 /* Guarded by turn_lock. */
@@ -104,10 +100,8 @@ static bool bounded_turn(life *self, bool die)
     if (!il_bounded_acquire_fast(self->space, bounded, self->permits) &&
         !in_time(il_bounded_acquire(self->space, bounded, self->permits, HOLDER, &wait)))
         return false;
-    if (!die || strict) {
-        by_bounded++;
-        il_add_relaxed(&tally_bounded, 1);
-    }
+    by_bounded++;
+    il_add_relaxed(&tally_bounded, 1);
     if (!die && !il_bounded_release_fast(self->space, bounded, self->permits))
         CHECK_CODE(il_bounded_release(self->space, bounded, self->permits, HOLDER, 1), IL_OK);
     return die;
@@ -304,7 +298,6 @@ static il_ref find_as(const char *name, uint8_t kind, uint64_t parameter)
 int main(int argc, char **argv)
 {
     check_begin(argc, argv, 120);
-    strict = argc > 2 && strcmp(argv[2], "strict") == 0;
     il_process process;
     il_process_init(&process);
     char *path = check_path("virtual-kinds");
