@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import multiprocessing
 import os
-import resource
 import signal
 import statistics
 import subprocess
@@ -242,26 +241,25 @@ def names(scratch: Path, _: Floor, scale: float) -> Rows:
     }
 
 
-def _remember(count: int, results: Any) -> None:
-    import interlock
+_REMEMBER = """
+import os, resource, sys
+import interlock
+for number in range(int(sys.argv[1])):
+    with interlock.Lock(f"once-{number}"):
+        pass
+largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes, shared memory included
+print(largest / 1e3, os.stat(interlock.Space().path).st_blocks * 512 / 1e6)
+"""
 
-    for number in range(count):
-        with interlock.Lock(f"once-{number}"):
-            pass
-    # Kilobytes: this process at its largest, shared memory included, and the space's file.
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    results.put((largest / 1e3, os.stat(interlock.Space().path).st_blocks * 512 / 1e6))
 
-
-def memory(_: Path, __: Floor, scale: float) -> Rows:
-    """Megabytes after a million and after twenty million different names, each locked and released once."""
+def memory(_: Path, __: Floor, ___: float) -> Rows:
+    """Megabytes of a fresh interpreter and of the space's file after a million and after twenty million different names,
+    each locked and released once: never scaled."""
     rows: Rows = {}
     for millions in (1, 20):
-        results = FORK.SimpleQueue()
-        child = FORK.Process(target=_remember, args=(int(millions * 1e6 * scale), results))
-        child.start()
-        resident, file = results.get()
-        child.join()
+        command = [sys.executable, "-c", _REMEMBER, str(millions * 1_000_000)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=True)
+        resident, file = map(float, ended.stdout.split())
         rows[f"interlock.Lock, {millions} million names"] = {"resident_mb": resident, "file_mb": file}
     return rows
 
