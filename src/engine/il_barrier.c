@@ -218,7 +218,7 @@ int il_barrier_wait(il_space *space, il_ref ref, il_ticket ticket, il_wait *wait
     for (;;) {
         if (!il__record_is_mine(space, ticket))
             return il_load_relaxed(&space->wiped) ? IL_WIPED : IL_NOT_OWNER;
-        uint64_t now = il__wait_now(space, wait);
+        uint64_t now = il__wait_now(wait);
         /* Acquire: pairs with the release of whoever ends the round. */
         if (now >= wait->deadline_ns || il_load_acquire(state) != IL_WAIT_WAITING) {
             int code = conclude(space, ref, ticket);

@@ -125,7 +125,7 @@ int il_bounded_acquire(il_space *space, il_ref ref, il_share share, uint64_t hol
             return IL_OK;
         }
         bool waits = wait->deadline_ns != IL_NOW;
-        uint64_t now = il__wait_now(space, wait);
+        uint64_t now = il__wait_now(wait);
         if (waits && now < wait->deadline_ns)
             il_store_relaxed(free, IL_PERMIT_WAITERS);
         unlock(space, ref);

@@ -107,7 +107,7 @@ int il_condition_wait(il_space *space, il_ref ref, il_ticket ticket, il_wait *wa
         /* Acquire: pairs with the release of the notifier. */
         if (il_load_acquire(state) != IL_WAIT_WAITING)
             return IL_OK;
-        uint64_t now = il__wait_now(space, wait);
+        uint64_t now = il__wait_now(wait);
         if (now >= wait->deadline_ns)
             return IL_TIMEDOUT;
         int code = il__wait_sleep(space, state, IL_WAIT_WAITING, 0, wait, now);

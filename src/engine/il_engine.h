@@ -19,7 +19,7 @@ typedef struct il_process {
     pthread_mutex_t fork_mutex;
     /* Set once before the first space is opened: several processors, so a short spin can pay. */
     bool spins;
-    /* When a thread of it last found a lock taken, monotonic. A hint. */
+    /* When a thread of it last began to wait for a lock, monotonic. A hint. */
     _Alignas(64) il_u64 contended_ns;
 } il_process;
 
@@ -451,7 +451,9 @@ void il__records_sweep(il_space *space, uint32_t k);
 enum { IL_RESERVE_AFTER_NS = 1000000 }; /* a waiter this old no longer stands back for speed */
 
 /* The time, and the beginning of the wait if it had not begun. */
-uint64_t il__wait_now(il_space *space, il_wait *wait);
+uint64_t il__wait_now(il_wait *wait);
+/* The same; two waits of this process for locks, right after each other, are taken for a rush. */
+uint64_t il__wait_now_for_lock(il_space *space, il_wait *wait);
 /* Takes a nap if what is waited for changes hands too fast for sleep to pay: IL_OK, IL_INTERRUPTED; IL_BUSY: sleep. */
 int il__wait_nap(il_wait *wait, uint64_t now);
 /* Sleeps while *futex is `expected`: until woken or interrupted, to the deadline, to `until_ns`, or, if that is 0, to the end

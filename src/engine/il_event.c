@@ -67,7 +67,7 @@ int il_event_wait(il_space *space, il_cell *cell, uint64_t key, il_wait *wait)
             return IL_BUSY;
         if (wait->began_ns == 0)
             wait->times = times;
-        uint64_t now = il__wait_now(space, wait);
+        uint64_t now = il__wait_now(wait);
         if (times != wait->times)
             return IL_OK;
         if (now >= wait->deadline_ns)

@@ -147,7 +147,7 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
                 continue;
             break;
         }
-        uint64_t now = il__wait_now(space, wait);
+        uint64_t now = il__wait_now_for_lock(space, wait);
         if (!spun && !wait->rushed && owner != 0) {
             spun = true;
             if (spin(space, mutex, key))

@@ -94,7 +94,7 @@ int il_rwlock_drain(il_space *space, il_ref ref, il_wait *wait)
             at = il_load_relaxed(&record->next);
             continue;
         }
-        uint64_t now = il__wait_now(space, wait);
+        uint64_t now = il__wait_now(wait);
         if (wait->deadline_ns == IL_NOW || now >= wait->deadline_ns) {
             if (il__shares_reap(space, ref))
                 continue;

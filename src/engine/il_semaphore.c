@@ -56,7 +56,7 @@ int il_semaphore_acquire(il_space *space, il_cell *cell, uint64_t key, il_wait *
         code = IL_BUSY;
         if (wait->deadline_ns == IL_NOW)
             break;
-        uint64_t now = il__wait_now(space, wait);
+        uint64_t now = il__wait_now(wait);
         code = now >= wait->deadline_ns ? IL_TIMEDOUT : il__wait_nap(wait, now);
         if (code == IL_OK)
             continue;

@@ -13,7 +13,7 @@
  * On an object that changes hands every few hundred nanoseconds, a wake for each attempt costs the owners more than the
  * work they do, and so does a line that travels between processors all the time. So a waiter that sees such an object
  * takes naps without asking for a wake, until it has what it wants or is IL_RESERVE_AFTER_NS older. It sees one by being woken
- * and overtaken, by a futex that changed before it was asleep, or by having had to wait just before. To nap is no more than
+ * and overtaken, by a futex that changed before it was asleep, or, for a lock, by having had to wait for one just before. To nap is no more than
  * to be slow: no other process can tell. */
 #include <errno.h>
 
@@ -26,15 +26,23 @@ enum {
     WAKE_COST_NS = 1000000,   /* slice ends of a space are at least this far apart: 1000 a second, about 1 % of a core */
     WAKE_DEBT_NS = 500000000, /* longest slice that the budget may impose */
     NAP_NS = 20000,
-    RUSH_NS = 2000, /* a process that has to wait twice within this is on an object that changes hands fast */
+    RUSH_NS = 2000, /* a process that has to wait for a lock twice within this is on one that changes hands fast */
 };
 
-uint64_t il__wait_now(il_space *space, il_wait *wait)
+uint64_t il__wait_now(il_wait *wait)
 {
     uint64_t now = il_clock_ns();
-    if (wait->began_ns == 0) {
-        il_u64 *before = &space->process->contended_ns;
+    if (wait->began_ns == 0)
         wait->began_ns = now;
+    return now;
+}
+
+uint64_t il__wait_now_for_lock(il_space *space, il_wait *wait)
+{
+    bool begins = wait->began_ns == 0;
+    uint64_t now = il__wait_now(wait);
+    if (begins) {
+        il_u64 *before = &space->process->contended_ns;
         wait->rushed = now - il_load_relaxed(before) < RUSH_NS;
         il_store_relaxed(before, now);
     }
