@@ -242,13 +242,15 @@ def names(scratch: Path, _: Floor, scale: float) -> Rows:
 
 
 _REMEMBER = """
-import os, resource, sys
+import os, sys
 import interlock
 for number in range(int(sys.argv[1])):
     with interlock.Lock(f"once-{number}"):
         pass
-largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes, shared memory included
-print(largest / 1e3, os.stat(interlock.Space().path).st_blocks * 512 / 1e6)
+# Not getrusage's, which goes on with that of the program before exec.
+with open("/proc/self/status") as status:
+    largest = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))  # KiB, shared memory included
+print(largest * 1024 / 1e6, os.stat(interlock.Space().path).st_blocks * 512 / 1e6)
 """
 
 

@@ -16,7 +16,7 @@
 #endif
 
 typedef struct {
-    PyTypeObject *space_type, *handle_type, *locklike_type;
+    PyTypeObject *space_type, *handle_type, *locklike_type, *mapping_type, *data_type;
     PyObject *exception_of;  /* interlock.errors.from_engine */
     PyObject *owner_of;      /* interlock.records.owner_of */
     PyObject *timeout_of;    /* interlock.locklike.timeout_of: the AcquireTimeout for hold() */
@@ -57,7 +57,7 @@ typedef struct Handle {
 } Handle;
 
 extern PyType_Spec space_spec, handle_spec, locklike_spec, lock_spec, rlock_spec, hold_spec, semaphore_spec, event_spec, condition_spec,
-    barrier_spec, read_lock_spec, write_lock_spec, bounded_spec;
+    barrier_spec, read_lock_spec, write_lock_spec, bounded_spec, mapping_spec, data_spec, value_spec, array_spec;
 
 /* The state of the module that defined the handle's type. */
 ModuleState *state_of(PyTypeObject *type);
@@ -74,6 +74,13 @@ PyObject *raise_code(ModuleState *state, int code, SpaceObject *space, Handle *h
 /* Held across fork, so that the child finds the list of segments whole and its mutex free. */
 void spaces_before_fork(void);
 void spaces_after_fork(void);
+
+/* --- data.c --- */
+
+void data_before_fork(void);
+void data_after_fork(void);
+/* At the end of the interpreter: forgets the anonymous objects that no other process has. */
+void data_at_exit(void);
 
 /* --- handle.c --- */
 

@@ -231,7 +231,7 @@ static void forget(Handle *self)
         return;
     int code = IL_BUSY;
     for (int tries = 0; code == IL_BUSY && tries < STRIPE_TRIES; tries++)
-        code = il_table_forget(segment, il_load_relaxed(&self->ref), &(il_wait){.deadline_ns = IL_NOW});
+        code = il_table_forget(segment, il_load_relaxed(&self->ref), false, &(il_wait){.deadline_ns = IL_NOW});
 }
 
 int handle_traverse(PyObject *object, visitproc visit, void *arg)

@@ -35,6 +35,7 @@ PyObject *raise_code(ModuleState *state, int code, SpaceObject *space, Handle *h
 static void before_fork(void)
 {
     il_add_relaxed(&forks, 1); /* before there is a child */
+    data_before_fork();
     spaces_before_fork();
     il_process_before_fork(&this_process);
 }
@@ -43,6 +44,7 @@ static void after_fork_parent(void)
 {
     il_process_after_fork(&this_process);
     spaces_after_fork();
+    data_after_fork();
 }
 
 static void after_fork_child(void)
@@ -57,6 +59,7 @@ static void start_process(void)
 {
     il_process_init(&this_process);
     pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+    Py_AtExit(data_at_exit); /* if there is no room for it, the next program that makes data cleans up */
 }
 
 /* set_hooks(exception_of, owner_of, timeout_of, find_space): what the package lends to the extension. */
@@ -108,6 +111,10 @@ static int module_exec(PyObject *module)
                  add_type(module, &read_lock_spec, state->locklike_type, NULL) < 0 ||
                  add_type(module, &write_lock_spec, state->locklike_type, NULL) < 0 ||
                  add_type(module, &bounded_spec, state->handle_type, NULL) < 0 ||
+                 add_type(module, &mapping_spec, NULL, &state->mapping_type) < 0 ||
+                 add_type(module, &data_spec, state->handle_type, &state->data_type) < 0 ||
+                 add_type(module, &value_spec, state->data_type, NULL) < 0 ||
+                 add_type(module, &array_spec, state->data_type, NULL) < 0 ||
                  add_type(module, &hold_spec, NULL, NULL) < 0 ||
                  PyModule_AddIntConstant(module, "LAYOUT_VERSION", IL_LAYOUT_VERSION) < 0 ||
                  PyModule_AddIntConstant(module, "SLOTS_LIMIT", IL_SLOTS_LIMIT) < 0;
@@ -120,6 +127,8 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->space_type);
     Py_VISIT(state->handle_type);
     Py_VISIT(state->locklike_type);
+    Py_VISIT(state->mapping_type);
+    Py_VISIT(state->data_type);
     Py_VISIT(state->exception_of);
     Py_VISIT(state->owner_of);
     Py_VISIT(state->timeout_of);
@@ -134,6 +143,8 @@ static int module_clear(PyObject *module)
     Py_CLEAR(state->space_type);
     Py_CLEAR(state->handle_type);
     Py_CLEAR(state->locklike_type);
+    Py_CLEAR(state->mapping_type);
+    Py_CLEAR(state->data_type);
     Py_CLEAR(state->exception_of);
     Py_CLEAR(state->owner_of);
     Py_CLEAR(state->timeout_of);

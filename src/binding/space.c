@@ -170,7 +170,7 @@ static PyObject *space_unlink(PyObject *object, PyObject *given)
         return NULL;
     }
     if (code == IL_BUSY) {
-        PyErr_Format(PyExc_RuntimeError, "%R is held or waited for: it cannot be unlinked now", given);
+        PyErr_Format(PyExc_RuntimeError, "%R is in use: it is held or waited for, or a process has its data; it cannot be unlinked now", given);
         return NULL;
     }
     return code == IL_OK ? Py_NewRef(Py_None) : raise_code(state_of(Py_TYPE(self)), code, self, NULL, NULL, 0);
@@ -248,7 +248,7 @@ static PyMethodDef space_methods[] = {
                "What they hold stays held until this process ends: release before you close.")},
     {"unlink", space_unlink, METH_O,
      PyDoc_STR("unlink($self, name, /)\n--\n\n"
-               "Forget a name that nobody holds or waits for.\n\n"
+               "Forget a name that nobody holds or waits for, and, of a Value or Array, that no process has open.\n\n"
                "Raises KeyError when there is no such name, RuntimeError when it is in use.")},
     {"_list", space_list, METH_NOARGS, NULL},
     {"_describe", space_describe, METH_NOARGS, NULL},

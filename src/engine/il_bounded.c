@@ -53,41 +53,6 @@ static void unlock(il_space *space, il_ref ref)
         il_mutex_unlock(space, mutex, il_ref_key(ref), 0);
 }
 
-bool il_bounded_acquire_fast(il_space *space, il_ref ref, il_share share)
-{
-    il_cell *cell = il_ref_cell(space, ref);
-    il_u64 *count = il_share_count(space, share);
-    if (!il_mutex_try_bare(&cell->mutex, il_ref_key(ref), il_self(space)))
-        return false;
-    uint32_t left = il_load_relaxed(&cell->state.shares.free);
-    uint64_t had = il_load_relaxed(count);
-    bool can = (left & IL_PERMITS) != 0 && had >> 32 == share >> 32 && !il_load_relaxed(&cell->stale);
-    if (can) {
-        il_store_release(count, had + 1);
-        il_store_release(&cell->state.shares.free, left - 1);
-    }
-    unlock(space, ref);
-    return can;
-}
-
-bool il_bounded_release_fast(il_space *space, il_ref ref, il_share share)
-{
-    il_cell *cell = il_ref_cell(space, ref);
-    il_u64 *count = il_share_count(space, share);
-    if (!il_mutex_try_bare(&cell->mutex, il_ref_key(ref), il_self(space)))
-        return false;
-    uint32_t left = il_load_relaxed(&cell->state.shares.free);
-    uint64_t had = il_load_relaxed(count);
-    bool can = !(left & IL_PERMIT_WAITERS) && had >> 32 == share >> 32 && (uint32_t)had != 0 &&
-               !il_load_relaxed(&cell->stale);
-    if (can) {
-        il_store_release(count, had - 1);
-        il_store_release(&cell->state.shares.free, left + 1);
-    }
-    unlock(space, ref);
-    return can;
-}
-
 int il_bounded_acquire(il_space *space, il_ref ref, il_share share, uint64_t holder, il_wait *wait)
 {
     il_cell *cell = il_ref_cell(space, ref);

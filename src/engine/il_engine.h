@@ -56,6 +56,7 @@ typedef struct il_space {
     void *pin; /* guard: fork mutex. Meaningful only while *self is not 0 */
     _Atomic int probe_fd; /* for asking about byte locks; verified before each use, since anybody may close it */
     il_u64 checked_ns;    /* when the file was last seen in its place */
+    il_u32 swept;         /* the leftovers of the data of killed processes have been looked for */
     il_u32 wiped;         /* the file is gone, replaced or truncated: refuse everything */
     il_error error;       /* guard: fork mutex. Details of the last failed claim or growth */
 } il_space;
@@ -157,8 +158,8 @@ int il_table_find(il_space *space, const char *name, size_t length, uint8_t kind
 /* Forgets a name that nobody holds or waits for. IL_ABSENT, IL_BUSY. */
 int il_table_unlink(il_space *space, const char *name, size_t length, il_wait *wait);
 
-/* The same for an object that nobody else has a handle of. IL_STALE, IL_BUSY. */
-int il_table_forget(il_space *space, il_ref ref, il_wait *wait);
+/* The same for an object that nobody else has a handle of; with its data, or only if it has none. IL_STALE, IL_BUSY. */
+int il_table_forget(il_space *space, il_ref ref, bool with_data, il_wait *wait);
 
 typedef struct il_entry {
     char name[IL_NAME_MAX + 1];
@@ -390,9 +391,39 @@ uint64_t il_rwlock_readers(il_space *space, il_ref ref);
 
 /* --- the bounded semaphore (il_bounded.c): permits that belong to the process which took them --- */
 
-/* Takes, or gives back, one permit if nobody is at the mutex and nobody waits. False: take the long way. */
-bool il_bounded_acquire_fast(il_space *space, il_ref ref, il_share share);
-bool il_bounded_release_fast(il_space *space, il_ref ref, il_share share);
+/* Takes one permit, or gives it back, if nobody is at the mutex and nobody waits. False: take the long way. The share is
+ * written first: should we die between the two, a reaper empties it and has the free permits counted anew. */
+static inline bool il__bounded_move(il_space *space, il_ref ref, il_share share, bool take)
+{
+    il_cell *cell = il_ref_cell(space, ref);
+    il_u64 *count = il_share_count(space, share);
+    il_u32 *free = &cell->state.shares.free;
+    uint64_t key = il_ref_key(ref);
+    uint32_t slot = il_self(space);
+    if (!il_mutex_try_bare(&cell->mutex, key, slot))
+        return false;
+    uint64_t had = il_load_relaxed(count);
+    uint32_t left = il_load_relaxed(free);
+    bool can = take ? (left & IL_PERMITS) != 0 : !(left & IL_PERMIT_WAITERS) && (uint32_t)had != 0;
+    can = can && had >> 32 == share >> 32 && !il_load_relaxed(&cell->stale);
+    if (can) {
+        il_store_release(count, take ? had + 1 : had - 1);
+        il_store_release(free, take ? left - 1 : left + 1);
+    }
+    if (!il_mutex_unlock_fast(&cell->mutex, key, slot))
+        il_mutex_unlock(space, &cell->mutex, key, 0);
+    return can;
+}
+
+static inline bool il_bounded_acquire_fast(il_space *space, il_ref ref, il_share share)
+{
+    return il__bounded_move(space, ref, share, true);
+}
+
+static inline bool il_bounded_release_fast(il_space *space, il_ref ref, il_share share)
+{
+    return il__bounded_move(space, ref, share, false);
+}
 /* IL_OK, IL_BUSY, IL_TIMEDOUT, IL_INTERRUPTED, IL_STALE or an error. */
 int il_bounded_acquire(il_space *space, il_ref ref, il_share share, uint64_t holder, il_wait *wait);
 /* IL_NOT_HELD: this process has fewer than `count`, and none was given back. */
@@ -400,7 +431,39 @@ int il_bounded_release(il_space *space, il_ref ref, il_share share, uint64_t hol
 /* How many permits nobody has: a snapshot, in which the dead have theirs until somebody needs them. */
 uint32_t il_bounded_free(il_space *space, il_ref ref);
 
+/* --- the data of a Value or an Array (il_data.c) --- */
+
+/* Mapped until closed; a forked child has it too. */
+typedef struct il_data {
+    void *base;
+    size_t mapped;
+    unsigned char *bytes; /* the content, on a cache line of its own */
+} il_data;
+
+typedef struct il_content {
+    uint64_t size;
+    const void *first; /* the content at first, NULL: zeros */
+    bool must_exist;   /* never make it */
+    bool anonymous;    /* to be forgotten once its maker is dead and nobody has it mapped */
+} il_content;
+
+/* Maps the data of an object, and makes it unless told not to: IL_OK, IL_STALE, IL_ABSENT, IL_SPACE_FULL, IL_DATA_LOST or another
+ * error; IL_BUSY: somebody is about to forget it, or was, so try again. */
+int il_data_open(il_space *space, il_ref ref, const il_content *content, il_data *data, il_error *error);
+void il_data_close(il_data *data);
+/* Puts memory of no meaning in its place, at the end of the program, when somebody may still look there. */
+void il_data_let_go(il_data *data);
+/* Removes what killed processes left: files of forgotten objects, and anonymous objects that nobody can come for. */
+void il_data_sweep(il_space *space);
+
 /* --- between the engine's files --- */
+
+/* Makes sure that nobody has the data mapped, and that nobody comes to: a claim, to be dropped; IL_BUSY, or an error. Held from
+ * then on: the fork mutex. */
+int il__data_claim(il_space *space, il_ref ref);
+bool il__data_exists(const il_space *space, il_ref ref);
+void il__data_drop(il_space *space, il_ref ref, int claim, bool forgotten);
+enum { IL_CLAIMED_NONE = INT32_MAX }; /* a claim on an object that has no data yet */
 
 /* The reaper: empties the share of a dead process. */
 void il__share_sweep(il_space *space, il_record *record, uint64_t count);

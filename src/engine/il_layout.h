@@ -33,6 +33,7 @@ enum {
     IL_PROGRAM_MAX = 160,        /* bytes of a process's command line kept for people to read, with terminator */
     IL_DEAD_PROGRAM_MAX = 64,    /* bytes of it that outlive the process, in the cell it died on */
     IL_HOST_MAX = 64,            /* bytes of its host name, with terminator */
+    IL_DATA_AT = 64,             /* where the content begins in the file of a Value or an Array */
 };
 
 /* The lock word: [ generation : 32 | half : 32 ]. The futex is the half.
@@ -85,6 +86,8 @@ enum {
     IL_KIND_BARRIER = 6,
     IL_KIND_RWLOCK = 7,
     IL_KIND_BOUNDED_SEMAPHORE = 8,
+    IL_KIND_VALUE = 9,
+    IL_KIND_ARRAY = 10,
 };
 
 /* What a kind keeps beside its mutex, or instead of it. */
@@ -109,6 +112,11 @@ typedef union il_state {
         il_u32 draining; /* RWLock: the writer waits for readers to leave. Guard: owner */
         il_u32 free;     /* BoundedSemaphore: [ WAITERS : 1 | permits nobody has : 31 ], a futex. Guard of the permits: owner */
     } shares;
+    /* Value and Array: the rest is in a file of its own (il_data.c). */
+    struct {
+        il_u64 none; /* 0, as above */
+        il_u32 made; /* the file exists, or has been deleted by a stranger. Guard: its byte 0, shared */
+    } data;
     uint64_t line[8];
 } il_state;
 

@@ -46,6 +46,9 @@ void il_unpin(void *pin);
 /* Locks byte k for the open file description of fd, without waiting. -EAGAIN: another has it. */
 int il_byte_lock(int fd, uint64_t k);
 
+/* The same, shared with all who share it. */
+int il_byte_share(int fd, uint64_t k);
+
 void il_byte_unlock(int fd, uint64_t k);
 
 /* Whether another open file description holds byte k: 1 or 0, or -errno. */

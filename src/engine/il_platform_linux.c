@@ -130,12 +130,23 @@ static struct flock byte(uint64_t k)
     return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)k, .l_len = 1};
 }
 
-int il_byte_lock(int fd, uint64_t k)
+static int lock_byte(int fd, struct flock lock)
 {
-    struct flock lock = byte(k);
     if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
         return 0;
     return errno == EACCES ? -EAGAIN : -errno;
+}
+
+int il_byte_lock(int fd, uint64_t k)
+{
+    return lock_byte(fd, byte(k));
+}
+
+int il_byte_share(int fd, uint64_t k)
+{
+    struct flock lock = byte(k);
+    lock.l_type = F_RDLCK;
+    return lock_byte(fd, lock);
 }
 
 void il_byte_unlock(int fd, uint64_t k)

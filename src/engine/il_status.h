@@ -35,7 +35,8 @@
     X(IL_OVERFLOW, -26, "more permits than the semaphore can have")                                                    \
     X(IL_BROKEN, -27, "the barrier is broken")                                                                         \
     X(IL_LAST, -28, "the last party of a barrier has come")                                                            \
-    X(IL_DEADLOCK, -29, "it would wait for itself")
+    X(IL_DEADLOCK, -29, "it would wait for itself")                                                                    \
+    X(IL_DATA_LOST, -30, "the data's file was deleted or damaged while the object had its name")
 
 enum {
 #define X(name, code, text) name = (code),

@@ -128,14 +128,21 @@ static uint64_t previous_generation(uint64_t key)
     return key != 0 ? key : IL_GENERATION;
 }
 
+static bool has_data(const il_cell *cell)
+{
+    uint8_t kind = il_load_relaxed(&cell->kind);
+    return kind == IL_KIND_VALUE || kind == IL_KIND_ARRAY;
+}
+
 /* The reaper: ends what a dead filler began. It may have died before it knew whether the object could be forgotten: if somebody
- * has some of it, it could not. */
-static void give_up(il_space *space, uint32_t index, uint64_t key)
+ * has some of it, it could not. Its data goes last, so an object that still has its kind has that too. */
+static void give_up(il_space *space, uint32_t index, uint64_t word)
 {
     il_cell *cell = &space->cells[index];
+    uint64_t key = word & IL_GENERATION;
     uint8_t kind = il_load_relaxed(&cell->kind);
-    if ((kind == IL_KIND_RWLOCK || kind == IL_KIND_BOUNDED_SEMAPHORE) && !il__shares_drop(space, cell))
-        il_store_release(&cell->mutex.word, previous_generation(key));
+    if (has_data(cell) || ((kind == IL_KIND_RWLOCK || kind == IL_KIND_BOUNDED_SEMAPHORE) && !il__shares_drop(space, cell)))
+        il_store_release(&cell->mutex.word, previous_generation(key) | (word & IL_ORPHAN));
     else
         empty(space, index, key);
 }
@@ -150,7 +157,7 @@ static bool seize(il_space *space, il_cell *cell, uint32_t remembered, uint64_t 
         return false;
     *key = next_generation(word);
     /* Acquire: pairs with the release of the last owner or filler. */
-    if (!il_cas_acquire(&cell->mutex.word, &word, *key | IL_FILLING | il_self(space)))
+    if (!il_cas_acquire(&cell->mutex.word, &word, *key | IL_FILLING | (word & IL_ORPHAN) | il_self(space)))
         return false;
     uint8_t kind = il_load_relaxed(&cell->kind);
     if ((kind != IL_KIND_RWLOCK && kind != IL_KIND_BOUNDED_SEMAPHORE) || il__shares_drop(space, cell))
@@ -174,6 +181,8 @@ static void begin_state(il_cell *cell, uint64_t key, uint8_t kind, uint64_t para
         il_store_relaxed(&cell->state.queue.last, 0);
         il_store_relaxed(&cell->state.queue.round, 0);
         il_store_relaxed(&cell->state.queue.broken, 0);
+    } else if (kind == IL_KIND_VALUE || kind == IL_KIND_ARRAY) {
+        il_store_relaxed(&cell->state.data.made, 0);
     } else if (kind == IL_KIND_RWLOCK || kind == IL_KIND_BOUNDED_SEMAPHORE) {
         il_store_relaxed(&cell->state.shares.first, 0);
         il_store_relaxed(&cell->state.shares.draining, 0);
@@ -347,24 +356,43 @@ int il_table_find(il_space *space, const char *name, size_t length, uint8_t kind
     return il_load_relaxed(&space->wiped) ? IL_WIPED : code;
 }
 
+/* Forgets the name of a cell that nobody uses, or says IL_BUSY. Held: the stripe, which is let go. */
+static int drop(il_space *space, uint32_t index, bool with_data, il_mutex *stripe)
+{
+    il_cell *cell = &space->cells[index];
+    il_ref ref = (il_load_relaxed(&cell->mutex.word) & IL_GENERATION) | index;
+    bool data = has_data(cell);
+    int code = IL_OK, claim = data ? il__data_claim(space, ref) : 0;
+    uint64_t key;
+    if (claim < 0)
+        code = claim;
+    else if ((data && !with_data && claim != IL_CLAIMED_NONE) || is_waited_for(space, cell) || !seize(space, cell, IL_ORPHAN, &key))
+        code = IL_BUSY;
+    else if (claim == IL_CLAIMED_NONE && il__data_exists(space, ref)) {
+        /* Made in between: whoever did either sees the cell being filled, and looks the name up again, or is seen here. */
+        il_store_release(&cell->mutex.word, il_ref_key(ref) | (il_load_relaxed(&cell->mutex.word) & IL_ORPHAN));
+        code = IL_BUSY;
+    } else
+        empty(space, index, key);
+    il_mutex_unlock(space, stripe, 0, 0);
+    if (data && claim >= 0)
+        il__data_drop(space, ref, claim, code == IL_OK);
+    return code;
+}
+
 /* One attempt. IL_BUSY: whoever waits for `ref` is to be roused, and whoever has it to be shown alive, before that is final. */
 static int unlink_once(il_space *space, uint64_t hash, const char *name, size_t length, il_wait *wait, il_ref *ref)
 {
-    uint64_t key;
     int code = lock_stripe(space, hash, wait);
     if (code != IL_OK)
         return code;
     uint32_t index = search(space, hash, name, length, il_load_acquire(&space->header->levels));
     if (index == UINT32_MAX) {
-        code = IL_ABSENT;
-    } else if (is_waited_for(space, &space->cells[index]) || !seize(space, &space->cells[index], IL_ORPHAN, &key)) {
-        *ref = (il_load_relaxed(&space->cells[index].mutex.word) & IL_GENERATION) | index;
-        code = IL_BUSY;
-    } else {
-        empty(space, index, key);
+        il_mutex_unlock(space, stripe_of(space, hash), 0, 0);
+        return IL_ABSENT;
     }
-    il_mutex_unlock(space, stripe_of(space, hash), 0, 0);
-    return code;
+    *ref = (il_load_relaxed(&space->cells[index].mutex.word) & IL_GENERATION) | index;
+    return drop(space, index, true, stripe_of(space, hash));
 }
 
 int il_table_unlink(il_space *space, const char *name, size_t length, il_wait *wait)
@@ -379,18 +407,10 @@ int il_table_unlink(il_space *space, const char *name, size_t length, il_wait *w
     return code;
 }
 
-int il_table_forget(il_space *space, il_ref ref, il_wait *wait)
+int il_table_forget(il_space *space, il_ref ref, bool with_data, il_wait *wait)
 {
-    uint64_t key;
     int code = il__object_lock(space, ref, wait);
-    if (code != IL_OK)
-        return code;
-    if (seize(space, il_ref_cell(space, ref), IL_ORPHAN, &key))
-        empty(space, (uint32_t)ref, key);
-    else
-        code = IL_BUSY;
-    il__object_unlock(space, ref);
-    return code;
+    return code == IL_OK ? drop(space, (uint32_t)ref, with_data, stripe_of(space, il_ref_cell(space, ref)->hash)) : code;
 }
 
 int il_table_list(il_space *space, uint32_t stripe, il_entry *entries, int room, il_wait *wait)
@@ -444,7 +464,7 @@ void il__table_sweep(il_space *space, uint32_t k)
         if ((word & IL_OWNER) != k)
             continue;
         if (word & IL_FILLING) {
-            give_up(space, i, word & IL_GENERATION);
+            give_up(space, i, word);
             continue;
         }
         il_store_relaxed(&cell->dead_pid, il_load_relaxed(&space->slots[k].pid));

@@ -30,6 +30,7 @@ from interlock.space import Space
 
 __all__ = [
     "AcquireTimeout",
+    "Array",
     "Barrier",
     "BoundedSemaphore",
     "Condition",
@@ -52,18 +53,21 @@ __all__ = [
     "SpaceError",
     "SpaceFull",
     "SpaceUnavailable",
+    "Value",
     "__version__",
     "synchronized",
 ]
 
 # On first use: not every program needs them, and some are dearer to import than everything above together (dataclasses).
 _LATE = {
+    "Array": "interlock.array",
     "Barrier": "interlock.barrier",
     "BoundedSemaphore": "interlock.bounded_semaphore",
     "Condition": "interlock.condition",
     "Event": "interlock.event",
     "RWLock": "interlock.rwlock",
     "Semaphore": "interlock.semaphore",
+    "Value": "interlock.value",
     "LockStatistics": "interlock.records",
     "ObjectInfo": "interlock.records",
     "Owner": "interlock.records",
@@ -72,6 +76,7 @@ _LATE = {
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from interlock.array import Array
     from interlock.barrier import Barrier
     from interlock.bounded_semaphore import BoundedSemaphore
     from interlock.condition import Condition
@@ -80,6 +85,7 @@ if TYPE_CHECKING:
     from interlock.records import LockStatistics, ObjectInfo, Owner
     from interlock.rwlock import RWLock
     from interlock.semaphore import Semaphore
+    from interlock.value import Value
 
 
 def __getattr__(name: str) -> object:

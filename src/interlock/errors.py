@@ -99,9 +99,11 @@ KINDS = {
     6: "Barrier",
     7: "RWLock",
     8: "BoundedSemaphore",
+    9: "Value",
+    10: "Array",
 }
 
-PARAMETERS = {3: "initial value or bound", 5: "lock", 6: "number of parties", 8: "number of permits"}
+PARAMETERS = {3: "initial value or bound", 5: "lock", 6: "number of parties", 8: "number of permits", 9: "type", 10: "type or size"}
 
 
 def from_engine(
@@ -159,6 +161,16 @@ def from_engine(
                 "free some, or set INTERLOCK_DIR to a directory with more",
                 path=path,
                 errno=sys_errno,
+            )
+        case "IL_ABSENT":
+            return SpaceUnavailable(f"{what} of {where} is gone: it was unlinked, or its maker has ended", name=name, path=path)
+        case "IL_DATA_LOST":
+            return SpaceUnavailable(
+                f"the data of {what} in {where} was deleted or damaged, though nobody unlinked it{reason}: end the programs that "
+                "use it, then Space.unlink() it",
+                name=name,
+                path=path,
+                errno=sys_errno or None,
             )
         case "IL_TABLE_FULL":
             return SpaceFull(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     H = TypeVar("H", bound=native.Handle)
     T = TypeVar("T")
 
-__all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
+__all__ = ["Array", "Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "RawArray", "RawValue", "Semaphore", "Value"]
 
 _RULES = 2  # multiprocessing's (src/binding/binding.h)
 
@@ -199,3 +199,34 @@ class Barrier(native.Barrier):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {id(self):#x} waiters={self.n_waiting}/{self.parties}>"
+
+
+def Value(typecode_or_type: Any, *args: Any, lock: Any = True, ctx: object = None) -> Any:
+    """multiprocessing.Value(typecode_or_type, *args, lock=True)"""
+    from interlock.value import Value
+
+    return _made(Value(None, typecode_or_type, *args, lock=_checked(lock)))
+
+
+def Array(typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True, ctx: object = None) -> Any:
+    """multiprocessing.Array(typecode_or_type, size_or_initializer, *, lock=True)"""
+    from interlock.array import Array
+
+    return _made(Array(None, typecode_or_type, size_or_initializer, lock=_checked(lock)))
+
+
+def RawValue(typecode_or_type: Any, *args: Any) -> Any:
+    """multiprocessing.RawValue(typecode_or_type, *args)"""
+    return Value(typecode_or_type, *args, lock=False)
+
+
+def RawArray(typecode_or_type: Any, size_or_initializer: Any) -> Any:
+    """multiprocessing.RawArray(typecode_or_type, size_or_initializer)"""
+    return Array(typecode_or_type, size_or_initializer, lock=False)
+
+
+def _checked(lock: Any) -> Any:
+    """multiprocessing's rule: None is True, and what has no acquire() is an AttributeError."""
+    if lock not in (True, False, None) and not hasattr(lock, "acquire"):
+        raise AttributeError(f"{lock!r} has no method 'acquire'")
+    return True if lock is None else lock

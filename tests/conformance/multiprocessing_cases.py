@@ -23,6 +23,8 @@ def setUpModule():
 class Ours(tests.ProcessesMixin):
     Lock, RLock, Semaphore, BoundedSemaphore = mp.Lock, mp.RLock, mp.Semaphore, mp.BoundedSemaphore
     Condition, Event, Barrier = mp.Condition, mp.Event, mp.Barrier
+    Value, Array = staticmethod(mp.Value), staticmethod(mp.Array)
+    RawValue, RawArray = staticmethod(mp.RawValue), staticmethod(mp.RawArray)
 
 
 class LockTests(Ours, tests._TestLock, unittest.TestCase):
@@ -44,4 +46,12 @@ class EventTests(Ours, tests._TestEvent, unittest.TestCase):
 
 
 class BarrierTests(Ours, tests._TestBarrier, unittest.TestCase):
+    pass
+
+
+class ValueTests(Ours, tests._TestValue, unittest.TestCase):
+    pass
+
+
+class ArrayTests(Ours, tests._TestArray, unittest.TestCase):
     pass

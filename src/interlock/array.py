@@ -1,0 +1,73 @@
+"""Array: many ctypes objects of one type in shared memory, by name, between threads, processes and programs."""
+
+from __future__ import annotations
+
+from interlock.engine import native
+from interlock.shared import Guarded, Raw, Under, make, type_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from interlock.space import Space
+
+
+class Array(Guarded, native.Array, native.RLock):
+    """Array(name, typecode_or_type, size_or_initializer, *, lock=True, space=None)
+
+    An array in shared memory, with a lock of its own:
+
+        grid = interlock.Array("grid", "d", 1_000_000)
+        with grid:                              # or grid.get_lock()
+            numpy.frombuffer(grid)[:] += 1      # the memory itself: nothing is copied
+
+    Items and slices are read and written under the lock, one operation at a time. memoryview() and numpy.frombuffer() give the
+    memory without the lock.
+
+    Args:
+        name, typecode_or_type, lock, space: as for Value. Of the typecode "c" it has `value` and `raw`, as in ctypes.
+        size_or_initializer: how many items, all zero, or an iterable of them; every opener must give as many. The object's first
+            opener has the say about what they are.
+
+    The memory is a file of its own in the space's directory, reserved in full when it is made: gigabytes if they are there.
+
+    Raises:
+        ParameterMismatch: the name is in use with another type or another number of items.
+        ValueError: a negative size. The rest as for Value.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        name: str | None,
+        typecode_or_type: Any,
+        size_or_initializer: int | Iterable[Any],
+        *,
+        lock: Any = True,
+        space: Space | str | None = None,
+    ) -> Any:
+        element = type_of(typecode_or_type)
+        if isinstance(size_or_initializer, int):
+            if size_or_initializer < 0:
+                raise ValueError(f"an array has no {size_or_initializer} items")
+            return make(ARRAYS, name, element * size_or_initializer, None, lock, space)
+        items = size_or_initializer if isinstance(size_or_initializer, (list, tuple, bytes)) else list(size_or_initializer)
+        ctype = element * len(items)
+        return make(ARRAYS, name, ctype, ctype(*items), lock, space)
+
+
+class RawArray(Raw, native.Array):
+    """What Array(…, lock=False) makes: the content alone."""
+
+    __slots__ = ()
+
+
+class ArrayUnder(Under, native.Array):
+    """What Array(…, lock=given) makes."""
+
+    __slots__ = ()
+
+
+ARRAYS = (Array, RawArray, ArrayUnder)

@@ -1,0 +1,228 @@
+"""What Value and Array have in common: ctypes types, and the three ways to guard the content."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import lru_cache
+
+from interlock.engine import native
+from interlock.locklike import LockLike, title
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Self
+
+    from interlock.lock import Lock
+    from interlock.rlock import RLock
+    from interlock.space import Space
+
+    Base = native.Data
+else:
+    Base = object
+
+TYPECODES: dict[str, type[Any]] = {
+    **{"c": ctypes.c_char, "u": ctypes.c_wchar, "?": ctypes.c_bool, "f": ctypes.c_float, "d": ctypes.c_double},
+    **{"b": ctypes.c_byte, "h": ctypes.c_short, "i": ctypes.c_int, "l": ctypes.c_long, "q": ctypes.c_longlong},
+    **{"B": ctypes.c_ubyte, "H": ctypes.c_ushort, "I": ctypes.c_uint, "L": ctypes.c_ulong, "Q": ctypes.c_ulonglong},
+}
+_SORTS = {**dict.fromkeys("bhilq", "i"), **dict.fromkeys("BHILQ", "u"), **dict.fromkeys("fd", "f")}
+_Simple: type[Any] = ctypes.c_int.__mro__[1]
+_Data: type[Any] = _Simple.__mro__[1]
+
+
+def type_of(given: Any) -> type[Any]:
+    """The ctypes type for a typecode or a type."""
+    if isinstance(given, str):
+        if given not in TYPECODES:
+            raise TypeError(f"no such typecode: {given!r}; there are {' '.join(TYPECODES)}, and the types of ctypes")
+        return TYPECODES[given]
+    if not isinstance(given, type) or not issubclass(given, _Data):
+        raise TypeError(f"neither a typecode nor a ctypes type: {given!r}")
+    description_of(given)
+    return given
+
+
+@lru_cache(maxsize=256)
+def description_of(ctype: type[Any]) -> str:
+    """A text that two types share if they lay out memory alike and call it the same."""
+    if issubclass(ctype, _Simple):
+        if ctype._type_ in "OPzZX":
+            raise TypeError(f"{ctype.__name__} is an address, which means nothing to another process")
+        return f"{ctype._type_}{ctypes.sizeof(ctype)}"
+    if issubclass(ctype, ctypes.Array):
+        return f"{description_of(ctype._type_)}[{ctype._length_}]"
+    if not issubclass(ctype, ctypes.Structure | ctypes.Union):
+        raise TypeError(f"{ctype.__name__} is an address, which means nothing to another process")
+    fields = [
+        f"{name}:{description_of(of)}@{getattr(ctype, name).offset}/{getattr(ctype, name).size}"
+        for name, of in _fields_of(ctype).items()
+    ]
+    order = ">" if hasattr(ctype, "_swappedbytes_") else ""
+    return f"{order}{{{','.join(fields)}}}{ctypes.sizeof(ctype)}"
+
+
+def _fields_of(ctype: type[Any]) -> dict[str, type[Any]]:
+    """Names and types, those of the bases first."""
+    return {field[0]: field[1] for base in reversed(ctype.__mro__) for field in base.__dict__.get("_fields_", ())}
+
+
+def _sort_of(ctype: type[Any]) -> str:
+    """What the extension reads and writes by itself: "i4" for an int of four bytes; "" for everything else."""
+    swapped = getattr(ctype, "__ctype_be__" if ctypes.c_int.__ctype_le__ is ctypes.c_int else "__ctype_le__", None) is ctype
+    plain = issubclass(ctype, _Simple) and ctype._type_ in _SORTS and not swapped
+    # A subclass of a simple type is to be handled as an object: its value may be a property.
+    return f"{_SORTS[ctype._type_]}{ctypes.sizeof(ctype)}" if plain and ctype.__bases__ == (_Simple,) else ""
+
+
+def make(
+    classes: tuple[type[Any], type[Any], type[Any]], name: str | None, ctype: type[Any], first: Any, lock: Any, space: Any, *, exists: bool = False
+) -> Any:
+    """An instance of the first of `classes`, which has a lock of its own; of the second, which has none; or of the third."""
+    given = None if isinstance(lock, bool) or lock is None else lock
+    if given is not None and not isinstance(given, native.LockHandle):
+        raise TypeError(
+            f"lock must be True, False, or an interlock Lock or RLock, not {type(given).__name__}: "
+            "another would not exclude other processes"
+        )
+    if given is not None and space is None:
+        space = given.space
+    cls = classes[2] if given is not None else classes[1] if lock is False else classes[0]
+    # fmt: off
+    return _with_fields(cls, ctype)._make(
+        name, space, ctype, description_of(ctype), ctypes.sizeof(ctype), first, exists, lock is not False, given, _sort_of(ctype)
+    )
+    # fmt: on
+
+
+@lru_cache(maxsize=256)
+def _with_fields(cls: type[Any], ctype: type[Any]) -> type[Any]:
+    """The class, with properties for what the content has as attributes."""
+    names: list[str] = []
+    if issubclass(ctype, ctypes.Structure | ctypes.Union):
+        names = list(_fields_of(ctype))
+    elif issubclass(ctype, ctypes.Array) and ctype._type_ is ctypes.c_char:
+        names = ["value", "raw"]
+    elif issubclass(ctype, ctypes.Array) and ctype._type_ is ctypes.c_wchar:
+        names = ["value"]
+    taken = [name for name in names if hasattr(cls, name) and name != "value"]
+    if taken:
+        raise TypeError(
+            f"the field {taken[0]!r} of {ctype.__name__} has the name of something that every {cls.__name__} has: give it another"
+        )
+    return type(cls.__name__, (cls,), {"__slots__": (), "__module__": cls.__module__, "_family": cls, **{n: _field(n) for n in names}}) if names else cls
+
+
+def _field(name: str) -> property:
+    def get(self: Any) -> Any:
+        with self._guard():
+            return getattr(self._content, name)
+
+    def put(self: Any, value: object) -> None:
+        with self._guard():
+            setattr(self._content, name, value)
+
+    return property(get, put)
+
+
+class _Nothing:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+_NOTHING = _Nothing()
+
+
+class Shared(Base):
+    """Pickling and repr of what keeps data."""
+
+    __slots__ = ()
+
+    @classmethod
+    def _make(cls, *arguments: Any) -> Self:
+        # The native base's: __new__ of the public classes takes other arguments.
+        return next(base for base in cls.__mro__ if base in (native.Value, native.Array)).__new__(cls, *arguments)
+
+    def _guard(self) -> Any:
+        return _NOTHING
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._travels()
+        lock = self._lock if self._lock is not None else isinstance(self, Guarded)
+        array = isinstance(self, native.Array)
+        return (_reopen, (array, self.space.pickled(), self._name, _spec(type(self._content)), lock, self._rules))
+
+    def __repr__(self) -> str:
+        return f"<{title(self)} {self._name!r}: {self._content!r}>"
+
+
+class Raw(Shared):
+    """The content alone, without a lock."""
+
+    __slots__ = ()
+
+
+class Guarded(LockLike, Shared):
+    """The content with a lock of its own, which the object itself is."""
+
+    __slots__ = ()
+
+    def get_lock(self) -> Self:
+        """The lock: the object itself, which has everything that an RLock has."""
+        return self
+
+    def get_obj(self) -> Any:
+        """The ctypes object in shared memory, to be used under the lock."""
+        return self._content
+
+    def _guard(self) -> Self:
+        return self
+
+    __reduce__ = Shared.__reduce__
+    __repr__ = Shared.__repr__
+
+
+class Under(Shared):
+    """The content with a lock that was given."""
+
+    __slots__ = ()
+
+    acquire: Callable[..., bool] = property(lambda self: self._lock.acquire)  # type: ignore[assignment]
+    release: Callable[[], None] = property(lambda self: self._lock.release)  # type: ignore[assignment]
+
+    def get_lock(self) -> Lock | RLock:
+        """The lock that was given."""
+        return self._lock
+
+    def get_obj(self) -> Any:
+        """The ctypes object in shared memory, to be used under the lock."""
+        return self._content
+
+    def _guard(self) -> Any:
+        return self._lock
+
+    def __enter__(self) -> bool:
+        return self._lock.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._lock.__exit__(*error)
+
+
+def _spec(ctype: type[Any]) -> Any:
+    """The type in a form that pickles: an array's type is made on the fly and has no name."""
+    return (_spec(ctype._type_), ctype._length_) if issubclass(ctype, ctypes.Array) else ctype
+
+
+def _type_from(spec: Any) -> type[Any]:
+    return _type_from(spec[0]) * spec[1] if isinstance(spec, tuple) else spec
+
+
+def _reopen(array: bool, space: tuple[str, str, int], name: str, spec: Any, lock: Any, rules: int) -> Any:
+    from interlock.array import ARRAYS
+    from interlock.space import reopen_space
+    from interlock.value import VALUES
+
+    handle = make(ARRAYS if array else VALUES, name, _type_from(spec), None, lock, reopen_space(*space), exists=True)
+    handle._rules = rules
+    return handle

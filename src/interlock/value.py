@@ -1,0 +1,74 @@
+"""Value: one ctypes object in shared memory, by name, between threads, processes and programs."""
+
+from __future__ import annotations
+
+import ctypes
+
+from interlock.engine import native
+from interlock.shared import Guarded, Raw, Under, make, type_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from interlock.space import Space
+
+
+class Value(Guarded, native.Value, native.RLock):
+    """Value(name, typecode_or_type, *args, lock=True, space=None)
+
+    A number or another ctypes object in shared memory, with a lock of its own:
+
+        hits = interlock.Value("hits", "q")
+        with hits:                  # or hits.get_lock()
+            hits.value += 1         # nobody else in between
+        hits.add(1)                 # the same in one step, without the lock, and several times faster
+
+    Args:
+        name: as for Lock; None: anonymous.
+        typecode_or_type: one of array's and struct's letters c u b B h H i I l L q Q f d ?, or a ctypes type without pointers; every
+            opener must give the same. `Value(name, ctype * n)` makes an Array.
+        *args: the first content, as for the ctypes type; the object's first opener has the say. Zeros if there are none.
+        lock: True: a re-entrant lock of its own, which `value` and a structure's fields are read and written under, and which the
+            Value itself is: acquire, release, with, hold, owner, recovered. A Lock or RLock of the same space: that one. False:
+            none, and no get_lock() nor get_obj().
+        space: a Space or its URL; None: the default space.
+
+    A structure's fields are attributes. The space keeps a named Value until Space.unlink(), which is refused while any process
+    has it; an anonymous one goes with the last process that has it, or, once pickled, with the process that made it.
+
+    Fork: works in the child, which has the same memory.
+    Owner's death: the lock is freed, and `recovered` tells whoever gets it next that the content may be half changed.
+
+    Raises:
+        TypeError: no such type, one with pointers, or arguments that are not for it.
+        ParameterMismatch: the name is in use with another type.
+        SpaceFull: no room in the file system: SIGBUS never.
+        ValueError, KindMismatch, SpaceError: as for Lock.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, name: str | None, typecode_or_type: Any, *args: Any, lock: Any = True, space: Space | str | None = None) -> Any:
+        ctype = type_of(typecode_or_type)
+        if issubclass(ctype, ctypes.Array):
+            from interlock.array import Array
+
+            return Array(name, ctype._type_, ctype(*args) if args else ctype._length_, lock=lock, space=space)
+        first = ctype(*args)
+        return make(VALUES, name, ctype, first if args else None, lock, space)
+
+
+class RawValue(Raw, native.Value):
+    """What Value(…, lock=False) makes: the content alone."""
+
+    __slots__ = ()
+
+
+class ValueUnder(Under, native.Value):
+    """What Value(…, lock=given) makes."""
+
+    __slots__ = ()
+
+
+VALUES = (Value, RawValue, ValueUnder)
