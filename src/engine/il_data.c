@@ -20,7 +20,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -42,9 +41,32 @@ typedef struct il_data_header {
 } il_data_header;
 _Static_assert(sizeof(il_data_header) == IL_DATA_AT, "the content begins on a line of its own");
 
+static char *put_hex(char *at, uint64_t number)
+{
+    for (int shift = 60; shift >= 0; shift -= 4)
+        *at++ = "0123456789abcdef"[number >> shift & 15];
+    return at;
+}
+
+enum { SUFFIX = 34 }; /* of a data file's name: .ID-REFERENCE, both of 16 hexadecimal digits */
+
+/* The space's path was found to fit with room for more than this. */
 static void name_of(const il_space *space, il_ref ref, char path[PATH_MAX])
 {
-    snprintf(path, PATH_MAX, "%s.%016llx-%016llx", space->path, (unsigned long long)space->id, (unsigned long long)ref);
+    size_t length = strnlen(space->path, PATH_MAX - SUFFIX - 1);
+    char *at = (char *)memcpy(path, space->path, length) + length;
+    *at++ = '.';
+    at = put_hex(at, space->id);
+    *at++ = '-';
+    *put_hex(at, ref) = '\0';
+}
+
+/* The space's directory. */
+static void directory_of(const il_space *space, char path[PATH_MAX])
+{
+    size_t length = (size_t)(strrchr(space->path, '/') - space->path);
+    memcpy(path, space->path, length);
+    path[length] = '\0';
 }
 
 static bool is_current(const il_space *space, il_ref ref)
@@ -70,10 +92,11 @@ static int write_all(int fd, const void *bytes, uint64_t length, uint64_t at)
     return 0;
 }
 
-/* In steps, since a signal makes the kernel give back all that a step had reserved. */
+/* In steps, since a signal makes the kernel give back all that a step had reserved. Not even the first of several if there is no
+ * room for all: what a file system in memory has reserved is gone for everybody. */
 static int reserve(int fd, uint64_t length)
 {
-    int failed = 0;
+    int failed = length <= RESERVE_STEP || il_has_room(fd, length) ? 0 : -ENOSPC;
     for (uint64_t at = 0; at < length && failed == 0; at += RESERVE_STEP)
         failed = il_reserve(fd, at, length - at < RESERVE_STEP ? length - at : RESERVE_STEP);
     return failed;
@@ -82,7 +105,7 @@ static int reserve(int fd, uint64_t length)
 static int make(il_space *space, il_ref ref, const il_content *content, const char *path, il_error *error)
 {
     char directory[PATH_MAX];
-    snprintf(directory, sizeof directory, "%.*s", (int)(strrchr(space->path, '/') - space->path), space->path);
+    directory_of(space, directory);
     int fd = il_unnamed_file(directory);
     if (fd < 0)
         return fail(error, IL_SYSTEM, -fd, 0);
@@ -146,6 +169,8 @@ int il_data_open(il_space *space, il_ref ref, const il_content *content, il_data
     if (code == IL_OK && content->size > (uint64_t)INT64_MAX - IL_DATA_AT)
         code = fail(error, IL_SPACE_FULL, EFBIG, content->size);
     while (code == IL_OK) {
+        /* Before the look for the file, which may be made at any time. Acquire: so that it is. */
+        bool made = il_load_acquire(&il_ref_cell(space, ref)->state.data.made);
         pthread_mutex_lock(&space->process->fork_mutex);
         int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW), failed = errno;
         if (fd >= 0) {
@@ -162,7 +187,7 @@ int il_data_open(il_space *space, il_ref ref, const il_content *content, il_data
             code = fail(error, IL_SYSTEM, failed, 0);
         } else if (!is_current(space, ref)) {
             code = IL_STALE;
-        } else if (il_load_relaxed(&il_ref_cell(space, ref)->state.data.made)) {
+        } else if (made) {
             code = fail(error, IL_DATA_LOST, ENOENT, 0);
         } else if (content->must_exist) {
             code = IL_ABSENT;
@@ -267,18 +292,18 @@ static void judge(il_space *space, int directory, const char *file, uint64_t id,
 
 void il_data_sweep(il_space *space)
 {
-    const char *slash = strrchr(space->path, '/');
+    const char *name = strrchr(space->path, '/') + 1;
+    size_t length = strlen(name);
     char path[PATH_MAX];
-    snprintf(path, sizeof path, "%.*s", (int)(slash - space->path), space->path);
+    directory_of(space, path);
     DIR *files = opendir(path);
     if (files == NULL)
         return;
-    size_t length = strlen(slash + 1);
     for (struct dirent *entry; (entry = readdir(files)) != NULL;) {
         unsigned long long id, ref;
         int end = 0;
-        if (strncmp(entry->d_name, slash + 1, length) == 0 &&
-            sscanf(entry->d_name + length, ".%16llx-%16llx%n", &id, &ref, &end) == 2 && entry->d_name[length + (size_t)end] == '\0')
+        if (strncmp(entry->d_name, name, length) == 0 &&
+            sscanf(entry->d_name + length, ".%16llx-%16llx%n", &id, &ref, &end) == 2 && end == SUFFIX && entry->d_name[length + SUFFIX] == '\0')
             judge(space, dirfd(files), entry->d_name, id, ref);
     }
     closedir(files);

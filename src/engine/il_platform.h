@@ -63,6 +63,9 @@ int il_liveness_works(int fd);
 int il_unnamed_file(const char *directory);
 int il_name_file(int fd, const char *path);
 
+/* Whether the file system, and the memory that it may consist of, has this much room left as far as can be known. */
+bool il_has_room(int fd, uint64_t length);
+
 /* Reserves room so that no access in the range can fail. -ENOSPC, -EOPNOTSUPP. */
 int il_reserve(int fd, uint64_t offset, uint64_t length);
 

@@ -262,6 +262,37 @@ int il_name_file(int fd, const char *path)
     return linkat(AT_FDCWD, unnamed, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0 ? 0 : -errno;
 }
 
+/* Bytes of memory and swap that are to be had, as the kernel sees it; UINT64_MAX: it does not say. */
+static uint64_t memory_left(void)
+{
+    uint64_t left = 0;
+    bool known = false;
+    char line[128];
+    FILE *lines = fopen("/proc/meminfo", "re");
+    while (lines != NULL && fgets(line, sizeof line, lines) != NULL) {
+        unsigned long long kib;
+        bool available = sscanf(line, "MemAvailable: %llu", &kib) == 1;
+        if (available || sscanf(line, "SwapFree: %llu", &kib) == 1)
+            left += kib * 1024;
+        known = known || available;
+    }
+    if (lines != NULL)
+        fclose(lines);
+    return known ? left : UINT64_MAX;
+}
+
+bool il_has_room(int fd, uint64_t length)
+{
+    struct statfs found;
+    if (fstatfs(fd, &found) != 0)
+        return true;
+    /* Some have no limit, and say 0. */
+    if (found.f_blocks != 0 && length / (uint64_t)found.f_bsize >= (uint64_t)found.f_bavail)
+        return false;
+    /* One in memory may promise more than there is, and then the kernel kills somebody. */
+    return found.f_type != TMPFS_MAGIC || length < memory_left();
+}
+
 int il_reserve(int fd, uint64_t offset, uint64_t length)
 {
     while (fallocate(fd, 0, (off_t)offset, (off_t)length) != 0) {

@@ -103,7 +103,14 @@ KINDS = {
     10: "Array",
 }
 
-PARAMETERS = {3: "initial value or bound", 5: "lock", 6: "number of parties", 8: "number of permits", 9: "type", 10: "type or size"}
+PARAMETERS = {
+    3: "initial value or bound",
+    5: "lock",
+    6: "number of parties",
+    8: "number of permits",
+    9: "type",
+    10: "type or size",
+}
 
 
 def from_engine(
@@ -163,7 +170,9 @@ def from_engine(
                 errno=sys_errno,
             )
         case "IL_ABSENT":
-            return SpaceUnavailable(f"{what} of {where} is gone: it was unlinked, or its maker has ended", name=name, path=path)
+            return SpaceUnavailable(
+                f"{what} of {where} is gone: it was unlinked, or its maker has ended", name=name, path=path
+            )
         case "IL_DATA_LOST":
             return SpaceUnavailable(
                 f"the data of {what} in {where} was deleted or damaged, though nobody unlinked it{reason}: end the programs that "

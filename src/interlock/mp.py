@@ -22,7 +22,19 @@ if TYPE_CHECKING:
     H = TypeVar("H", bound=native.Handle)
     T = TypeVar("T")
 
-__all__ = ["Array", "Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "RawArray", "RawValue", "Semaphore", "Value"]
+__all__ = [
+    "Array",
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
+    "Lock",
+    "RLock",
+    "RawArray",
+    "RawValue",
+    "Semaphore",
+    "Value",
+]
 
 _RULES = 2  # multiprocessing's (src/binding/binding.h)
 

@@ -76,7 +76,14 @@ def _sort_of(ctype: type[Any]) -> str:
 
 
 def make(
-    classes: tuple[type[Any], type[Any], type[Any]], name: str | None, ctype: type[Any], first: Any, lock: Any, space: Any, *, exists: bool = False
+    classes: tuple[type[Any], type[Any], type[Any]],
+    name: str | None,
+    ctype: type[Any],
+    first: Any,
+    lock: Any,
+    space: Any,
+    *,
+    exists: bool = False,
 ) -> Any:
     """An instance of the first of `classes`, which has a lock of its own; of the second, which has none; or of the third."""
     given = None if isinstance(lock, bool) or lock is None else lock
@@ -110,7 +117,15 @@ def _with_fields(cls: type[Any], ctype: type[Any]) -> type[Any]:
         raise TypeError(
             f"the field {taken[0]!r} of {ctype.__name__} has the name of something that every {cls.__name__} has: give it another"
         )
-    return type(cls.__name__, (cls,), {"__slots__": (), "__module__": cls.__module__, "_family": cls, **{n: _field(n) for n in names}}) if names else cls
+    return (
+        type(
+            cls.__name__,
+            (cls,),
+            {"__slots__": (), "__module__": cls.__module__, "_family": cls, **{n: _field(n) for n in names}},
+        )
+        if names
+        else cls
+    )
 
 
 def _field(name: str) -> property:

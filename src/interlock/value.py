@@ -49,7 +49,9 @@ class Value(Guarded, native.Value, native.RLock):
 
     __slots__ = ()
 
-    def __new__(cls, name: str | None, typecode_or_type: Any, *args: Any, lock: Any = True, space: Space | str | None = None) -> Any:
+    def __new__(
+        cls, name: str | None, typecode_or_type: Any, *args: Any, lock: Any = True, space: Space | str | None = None
+    ) -> Any:
         ctype = type_of(typecode_or_type)
         if issubclass(ctype, ctypes.Array):
             from interlock.array import Array

@@ -77,7 +77,7 @@ typedef struct {
 } scenario;
 
 /* Each list ends with a NULL name. */
-extern const scenario scenarios[], kind_scenarios[], share_scenarios[];
+extern const scenario scenarios[], kind_scenarios[], share_scenarios[], data_scenarios[];
 void attach(void);
 
 /* Whether a process stands in the list of the object's records, and how long that is. */

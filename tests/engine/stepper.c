@@ -364,7 +364,7 @@ static void work(int worker, char **names)
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(shared != MAP_FAILED);
     signal(SIGALRM, on_hang);
-    const scenario *lists[] = {scenarios, kind_scenarios, share_scenarios};
+    const scenario *lists[] = {scenarios, kind_scenarios, share_scenarios, data_scenarios};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         for (const scenario *next = lists[i]; next->name != NULL; next++) {
             bool wanted = (names == NULL || *names == NULL);

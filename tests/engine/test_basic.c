@@ -40,6 +40,7 @@ int main(int argc, char **argv)
     run(kind_tests, only);
     run(queue_tests, only);
     run(share_tests, only);
+    run(data_tests, only);
     check_clean();
     return 0;
 }
