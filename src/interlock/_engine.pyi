@@ -1,8 +1,9 @@
 """The extension module. Private; kept true by stubtest."""
 
+import sys
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Generic, Self, TypeVar, final
+from typing import Any, Final, Generic, Self, TypeVar, final
 
 from typing_extensions import disjoint_base
 
@@ -205,6 +206,60 @@ class WriteLock(LockHandle):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None: ...
+
+@final
+class Mapping:
+    if sys.version_info >= (3, 12):
+        def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@disjoint_base
+class Data(Handle):
+    @property
+    def _content(self) -> Any: ...
+    @property
+    def _lock(self) -> interlock.lock.Lock | interlock.rlock.RLock | None: ...
+    if sys.version_info >= (3, 12):
+        def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class Value(Data):
+    def __new__(
+        cls,
+        name: str | None,
+        space: interlock.space.Space | str | None,
+        ctype: type[Any],
+        description: str,
+        size: int,
+        first: Any,
+        must_exist: bool,
+        guarded: bool,
+        lock: LockHandle | None,
+        sort: str,
+        /,
+    ) -> Self: ...
+    value: Any
+    def add(self, n: int = 1, /) -> int: ...
+    def exchange(self, new: int, /) -> int: ...
+    def compare_exchange(self, expected: int, new: int, /) -> bool: ...
+
+class Array(Data):
+    def __new__(
+        cls,
+        name: str | None,
+        space: interlock.space.Space | str | None,
+        ctype: type[Any],
+        description: str,
+        size: int,
+        first: Any,
+        must_exist: bool,
+        guarded: bool,
+        lock: LockHandle | None,
+        sort: str,
+        /,
+    ) -> Self: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, key: Any, /) -> Any: ...
+    def __setitem__(self, key: Any, value: Any, /) -> None: ...
+    def __delitem__(self, key: Any, /) -> None: ...
 
 class BoundedSemaphore(Handle):
     def __new__(cls, name: str | None, value: int, space: interlock.space.Space | str | None, /) -> Self: ...

@@ -22,13 +22,13 @@ class Array(Guarded, native.Array, native.RLock):
         with grid:                              # or grid.get_lock()
             numpy.frombuffer(grid)[:] += 1      # the memory itself: nothing is copied
 
-    Items and slices are read and written under the lock, one operation at a time. memoryview() and numpy.frombuffer() give the
-    memory without the lock.
+    Items and slices are read and written under the lock, one operation at a time. memoryview() and numpy.frombuffer() give
+    the memory without the lock.
 
     Args:
         name, typecode_or_type, lock, space: as for Value. Of the typecode "c" it has `value` and `raw`, as in ctypes.
-        size_or_initializer: how many items, all zero, or an iterable of them; every opener must give as many. The object's first
-            opener has the say about what they are.
+        size_or_initializer: how many items, all zero, or an iterable of them; every opener must give as many. The object's
+            first opener has the say about what they are.
 
     The memory is a file of its own in the space's directory, reserved in full when it is made: gigabytes if they are there.
 

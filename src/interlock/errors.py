@@ -175,8 +175,8 @@ def from_engine(
             )
         case "IL_DATA_LOST":
             return SpaceUnavailable(
-                f"the data of {what} in {where} was deleted or damaged, though nobody unlinked it{reason}: end the programs that "
-                "use it, then Space.unlink() it",
+                f"the data of {what} in {where} was deleted or damaged, though nobody unlinked it{reason}: "
+                "end the programs that use it, then Space.unlink() it",
                 name=name,
                 path=path,
                 errno=sys_errno or None,

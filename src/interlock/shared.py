@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import ctypes
 from functools import lru_cache
+from typing import cast
 
 from interlock.engine import native
 from interlock.locklike import LockLike, title
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any, Self
 
     from interlock.lock import Lock
     from interlock.rlock import RLock
-    from interlock.space import Space
 
     Base = native.Data
 else:
@@ -31,7 +30,7 @@ _Simple: type[Any] = ctypes.c_int.__mro__[1]
 _Data: type[Any] = _Simple.__mro__[1]
 
 
-def type_of(given: Any) -> type[Any]:
+def type_of(given: Any) -> Any:
     """The ctypes type for a typecode or a type."""
     if isinstance(given, str):
         if given not in TYPECODES:
@@ -39,19 +38,19 @@ def type_of(given: Any) -> type[Any]:
         return TYPECODES[given]
     if not isinstance(given, type) or not issubclass(given, _Data):
         raise TypeError(f"neither a typecode nor a ctypes type: {given!r}")
-    description_of(given)
+    description_of(cast("Any", given))
     return given
 
 
 @lru_cache(maxsize=256)
-def description_of(ctype: type[Any]) -> str:
+def description_of(ctype: Any) -> str:
     """A text that two types share if they lay out memory alike and call it the same."""
     if issubclass(ctype, _Simple):
         if ctype._type_ in "OPzZX":
             raise TypeError(f"{ctype.__name__} is an address, which means nothing to another process")
         return f"{ctype._type_}{ctypes.sizeof(ctype)}"
-    if issubclass(ctype, ctypes.Array):
-        return f"{description_of(ctype._type_)}[{ctype._length_}]"
+    if is_array(ctype):
+        return f"{description_of(element_of(ctype))}[{ctype._length_}]"
     if not issubclass(ctype, ctypes.Structure | ctypes.Union):
         raise TypeError(f"{ctype.__name__} is an address, which means nothing to another process")
     fields = [
@@ -62,12 +61,12 @@ def description_of(ctype: type[Any]) -> str:
     return f"{order}{{{','.join(fields)}}}{ctypes.sizeof(ctype)}"
 
 
-def _fields_of(ctype: type[Any]) -> dict[str, type[Any]]:
+def _fields_of(ctype: Any) -> dict[str, Any]:
     """Names and types, those of the bases first."""
     return {field[0]: field[1] for base in reversed(ctype.__mro__) for field in base.__dict__.get("_fields_", ())}
 
 
-def _sort_of(ctype: type[Any]) -> str:
+def _sort_of(ctype: Any) -> str:
     """What the extension reads and writes by itself: "i4" for an int of four bytes; "" for everything else."""
     swapped = getattr(ctype, "__ctype_be__" if ctypes.c_int.__ctype_le__ is ctypes.c_int else "__ctype_le__", None) is ctype
     plain = issubclass(ctype, _Simple) and ctype._type_ in _SORTS and not swapped
@@ -76,16 +75,19 @@ def _sort_of(ctype: type[Any]) -> str:
 
 
 def make(
-    classes: tuple[type[Any], type[Any], type[Any]],
+    classes: tuple[Any, Any, Any],
     name: str | None,
-    ctype: type[Any],
+    ctype: Any,
     first: Any,
     lock: Any,
     space: Any,
     *,
     exists: bool = False,
 ) -> Any:
-    """An instance of the first of `classes`, which has a lock of its own; of the second, which has none; or of the third."""
+    """An instance of one of `classes`: the first has a lock of its own, the second none, the third one that is given.
+
+    `exists`: it must be there already.
+    """
     given = None if isinstance(lock, bool) or lock is None else lock
     if given is not None and not isinstance(given, native.LockHandle):
         raise TypeError(
@@ -95,37 +97,27 @@ def make(
     if given is not None and space is None:
         space = given.space
     cls = classes[2] if given is not None else classes[1] if lock is False else classes[0]
-    # fmt: off
-    return _with_fields(cls, ctype)._make(
-        name, space, ctype, description_of(ctype), ctypes.sizeof(ctype), first, exists, lock is not False, given, _sort_of(ctype)
-    )
-    # fmt: on
+    size, description, guarded = ctypes.sizeof(ctype), description_of(ctype), lock is not False
+    made = _with_fields(cls, ctype)
+    return made._make(name, space, ctype, description, size, first, exists, guarded, given, _sort_of(ctype))
 
 
 @lru_cache(maxsize=256)
-def _with_fields(cls: type[Any], ctype: type[Any]) -> type[Any]:
+def _with_fields(cls: Any, ctype: Any) -> Any:
     """The class, with properties for what the content has as attributes."""
     names: list[str] = []
     if issubclass(ctype, ctypes.Structure | ctypes.Union):
         names = list(_fields_of(ctype))
-    elif issubclass(ctype, ctypes.Array) and ctype._type_ is ctypes.c_char:
+    elif is_array(ctype) and element_of(ctype) is ctypes.c_char:
         names = ["value", "raw"]
-    elif issubclass(ctype, ctypes.Array) and ctype._type_ is ctypes.c_wchar:
+    elif is_array(ctype) and element_of(ctype) is ctypes.c_wchar:
         names = ["value"]
     taken = [name for name in names if hasattr(cls, name) and name != "value"]
     if taken:
-        raise TypeError(
-            f"the field {taken[0]!r} of {ctype.__name__} has the name of something that every {cls.__name__} has: give it another"
-        )
-    return (
-        type(
-            cls.__name__,
-            (cls,),
-            {"__slots__": (), "__module__": cls.__module__, "_family": cls, **{n: _field(n) for n in names}},
-        )
-        if names
-        else cls
-    )
+        raise TypeError(f"every {cls.__name__} has a {taken[0]!r}: give that field of {ctype.__name__} another name")
+    if not names:
+        return cls
+    return type(cls.__name__, (cls,), {"__slots__": (), "__module__": cls.__module__, **{n: _field(n) for n in names}})
 
 
 def _field(name: str) -> property:
@@ -157,7 +149,8 @@ class Shared(Base):
     @classmethod
     def _make(cls, *arguments: Any) -> Self:
         # The native base's: __new__ of the public classes takes other arguments.
-        return next(base for base in cls.__mro__ if base in (native.Value, native.Array)).__new__(cls, *arguments)
+        base: Any = native.Array if issubclass(cls, native.Array) else native.Value
+        return cast("Self", base.__new__(cls, *arguments))
 
     def _guard(self) -> Any:
         return _NOTHING
@@ -166,7 +159,10 @@ class Shared(Base):
         self._travels()
         lock = self._lock if self._lock is not None else isinstance(self, Guarded)
         array = isinstance(self, native.Array)
-        return (_reopen, (array, self.space.pickled(), self._name, _spec(type(self._content)), lock, self._rules))
+        return (
+            _reopen,
+            (array, self.space.pickled(), self._name, _spec(cast("Any", type(self._content))), lock, self._rules),
+        )
 
     def __repr__(self) -> str:
         return f"<{title(self)} {self._name!r}: {self._content!r}>"
@@ -178,7 +174,7 @@ class Raw(Shared):
     __slots__ = ()
 
 
-class Guarded(LockLike, Shared):
+class Guarded(Shared, LockLike):
     """The content with a lock of its own, which the object itself is."""
 
     __slots__ = ()
@@ -194,43 +190,58 @@ class Guarded(LockLike, Shared):
     def _guard(self) -> Self:
         return self
 
-    __reduce__ = Shared.__reduce__
-    __repr__ = Shared.__repr__
-
 
 class Under(Shared):
     """The content with a lock that was given."""
 
     __slots__ = ()
 
-    acquire: Callable[..., bool] = property(lambda self: self._lock.acquire)  # type: ignore[assignment]
-    release: Callable[[], None] = property(lambda self: self._lock.release)  # type: ignore[assignment]
-
     def get_lock(self) -> Lock | RLock:
         """The lock that was given."""
+        assert self._lock is not None
         return self._lock
+
+    def acquire(self, blocking: bool = True, timeout: float | None = -1) -> bool:
+        """As of the lock that was given."""
+        return self.get_lock().acquire(blocking, timeout)
+
+    def release(self) -> None:
+        """As of the lock that was given."""
+        self.get_lock().release()
 
     def get_obj(self) -> Any:
         """The ctypes object in shared memory, to be used under the lock."""
         return self._content
 
     def _guard(self) -> Any:
-        return self._lock
+        return self.get_lock()
 
     def __enter__(self) -> bool:
-        return self._lock.__enter__()
+        return self.get_lock().__enter__()
 
     def __exit__(self, *error: Any) -> None:
-        self._lock.__exit__(*error)
+        self.get_lock().__exit__(*error)
 
 
-def _spec(ctype: type[Any]) -> Any:
+def _spec(ctype: Any) -> Any:
     """The type in a form that pickles: an array's type is made on the fly and has no name."""
-    return (_spec(ctype._type_), ctype._length_) if issubclass(ctype, ctypes.Array) else ctype
+    return (_spec(element_of(ctype)), ctype._length_) if is_array(ctype) else ctype
 
 
-def _type_from(spec: Any) -> type[Any]:
-    return _type_from(spec[0]) * spec[1] if isinstance(spec, tuple) else spec
+def _type_from(spec: Any) -> Any:
+    if not isinstance(spec, tuple):
+        return spec
+    element, length = cast("tuple[Any, int]", spec)
+    return _type_from(element) * length
+
+
+def is_array(ctype: Any) -> bool:
+    return issubclass(ctype, ctypes.Array)
+
+
+def element_of(ctype: Any) -> Any:
+    """What an array type is made of."""
+    return ctype._type_
 
 
 def _reopen(array: bool, space: tuple[str, str, int], name: str, spec: Any, lock: Any, rules: int) -> Any:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
-
 from interlock.engine import native
-from interlock.shared import Guarded, Raw, Under, make, type_of
+from interlock.shared import Guarded, Raw, Under, element_of, is_array, make, type_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,16 +24,16 @@ class Value(Guarded, native.Value, native.RLock):
 
     Args:
         name: as for Lock; None: anonymous.
-        typecode_or_type: one of array's and struct's letters c u b B h H i I l L q Q f d ?, or a ctypes type without pointers; every
-            opener must give the same. `Value(name, ctype * n)` makes an Array.
-        *args: the first content, as for the ctypes type; the object's first opener has the say. Zeros if there are none.
-        lock: True: a re-entrant lock of its own, which `value` and a structure's fields are read and written under, and which the
-            Value itself is: acquire, release, with, hold, owner, recovered. A Lock or RLock of the same space: that one. False:
-            none, and no get_lock() nor get_obj().
+        typecode_or_type: one of the letters c u b B h H i I l L q Q f d ? (as of the modules array and struct), or a
+            ctypes type without pointers; every opener must give the same. `Value(name, ctype * n)` makes an Array.
+        *args: the first content, as for the ctypes type; the first opener has the say. Zeros if there are none.
+        lock: True: a re-entrant lock of its own, under which `value` and a structure's fields are read and written. The
+            Value itself is that lock: acquire, release, with, hold, owner, recovered. A Lock or RLock: that one. False:
+            none, and neither get_lock() nor get_obj().
         space: a Space or its URL; None: the default space.
 
-    A structure's fields are attributes. The space keeps a named Value until Space.unlink(), which is refused while any process
-    has it; an anonymous one goes with the last process that has it, or, once pickled, with the process that made it.
+    A structure's fields are attributes. The space keeps a named Value until Space.unlink(), which is refused while any
+    process has it; an anonymous one goes with the last process that has it, or, once pickled, with the one that made it.
 
     Fork: works in the child, which has the same memory.
     Owner's death: the lock is freed, and `recovered` tells whoever gets it next that the content may be half changed.
@@ -53,10 +51,10 @@ class Value(Guarded, native.Value, native.RLock):
         cls, name: str | None, typecode_or_type: Any, *args: Any, lock: Any = True, space: Space | str | None = None
     ) -> Any:
         ctype = type_of(typecode_or_type)
-        if issubclass(ctype, ctypes.Array):
+        if is_array(ctype):
             from interlock.array import Array
 
-            return Array(name, ctype._type_, ctype(*args) if args else ctype._length_, lock=lock, space=space)
+            return Array(name, element_of(ctype), ctype(*args) if args else ctype._length_, lock=lock, space=space)
         first = ctype(*args)
         return make(VALUES, name, ctype, first if args else None, lock, space)
 
