@@ -79,6 +79,19 @@ def marks(results: dict[str, Rows]) -> Iterator[Mark]:
     if "readers" in results:
         rows = results["readers"]["interlock.RWLock.read"]
         yield Mark("2 reader processes, by one's rate", rows["rate_2"] / rows["rate_1"], False, 1.6)
+    if "sides" in results:
+        row = results["sides"]["interlock.RWLock"]
+        for side in ("read", "write"):
+            yield Mark(f"longest wait to {side}, ms, of 4 readers and 2 writers", row[f"{side}_wait_ms"], True, 100)
+    if "values" in results:
+        rows = results["values"]
+        ratio = rows["interlock.Value"]["add_ns"] / rows["multiprocessing.Value"]["add_ns"]
+        yield Mark("`value += 1` under the lock, by multiprocessing.Value's time", ratio, True, 1)
+    if "counting" in results:
+        rows = results["counting"]
+        for count in (2, 4, 8):
+            ratio = rows["interlock.Value.add()"][f"rate_{count}"] / rows["multiprocessing.Value"][f"rate_{count}"]
+            yield Mark(f"Value.add(), {count} processes, by multiprocessing.Value's rate under its lock", ratio, False, 10)
 
 
 def table(results: dict[str, Rows]) -> str:

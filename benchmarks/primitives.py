@@ -7,11 +7,18 @@ import multiprocessing
 import statistics
 import threading
 import time
+from functools import partial
 from timeit import Timer
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import fasteners
+import filelock
+import posix_ipc
 
 import interlock
 import interlock.mp
+from benchmarks.measures import medians
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +43,51 @@ def _turns(subjects: dict[str, dict[str, tuple[str, dict[str, Any]]]], scale: fl
     return {name: {column: statistics.median(seen) for column, seen in row.items()} for name, row in samples.items()}
 
 
-def permits(_: Path, __: Floor, scale: float) -> Rows:
+class ReadOrWrite:
+    """One side of a reader-writer lock that has a context manager for each, as a lock."""
+
+    def __init__(self, side: Callable[[], Any]) -> None:
+        self.side = side
+
+    def __enter__(self) -> None:
+        self.held = self.side()
+        self.held.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self.held.__exit__(*error)
+
+
+def _peers_of_rwlock(scratch: Path) -> dict[str, Callable[[], tuple[Any, Any]]]:
+    """Functions that give both sides, to be called in the process that uses them."""
+
+    def of_fasteners(path: str) -> tuple[Any, Any]:
+        lock = fasteners.InterProcessReaderWriterLock(path)
+        return ReadOrWrite(lock.read_lock), ReadOrWrite(lock.write_lock)
+
+    def of_filelock(path: str) -> tuple[Any, Any]:
+        lock = filelock.ReadWriteLock(path)
+        return ReadOrWrite(lock.read_lock), ReadOrWrite(lock.write_lock)
+
+    def ours(name: str) -> tuple[Any, Any]:
+        lock = interlock.RWLock(name)
+        return lock.read, lock.write
+
+    path = str(scratch / uuid4().hex)
+    return {
+        "interlock.RWLock": partial(ours, uuid4().hex),
+        "fasteners.InterProcessReaderWriterLock": partial(of_fasteners, path + ".fasteners"),
+        "filelock.ReadWriteLock": partial(of_filelock, path + ".db"),
+    }
+
+
+def _posix_semaphore(value: int) -> Any:
+    """Unlinked at once: it goes with the last process that has it."""
+    semaphore = posix_ipc.Semaphore(None, posix_ipc.O_CREX, initial_value=value)
+    semaphore.unlink()
+    return semaphore
+
+
+def permits(scratch: Path, __: Floor, scale: float) -> Rows:
     """Nanoseconds of `with x: pass` and of acquire() and release(), nobody waiting."""
     shared = interlock.RWLock()
     objects = {
@@ -46,10 +97,136 @@ def permits(_: Path, __: Floor, scale: float) -> Rows:
         "interlock.RWLock.write": shared.write,
         "multiprocessing.Semaphore": FORK.Semaphore(5),
         "multiprocessing.BoundedSemaphore": FORK.BoundedSemaphore(5),
+        "posix_ipc.Semaphore": _posix_semaphore(5),
         "threading.Semaphore": threading.Semaphore(5),
     }
     statements = {"with_ns": "with x: pass", "pair_ns": "x.acquire(); x.release()"}
-    return _turns({name: {c: (s, {"x": x}) for c, s in statements.items()} for name, x in objects.items()}, scale)
+    subjects = {name: {c: (s, {"x": x}) for c, s in statements.items()} for name, x in objects.items()}
+    sides: dict[str, Any] = {}
+    for name, make in _peers_of_rwlock(scratch).items():
+        if not name.startswith("interlock."):
+            sides[f"{name}, read"], sides[f"{name}, write"] = make()
+    slow = _turns({name: {"with_ns": ("with x: pass", {"x": side})} for name, side in sides.items()}, scale / 50)
+    return {**_turns(subjects, scale), **slow}
+
+
+def _take_permits(permit: Any, total: mmap.mmap, place: int, seconds: float, start: Any) -> None:
+    start.wait()
+    end, turns = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        for _ in range(20):
+            with permit:
+                pass
+        turns += 20
+    memoryview(total).cast("q")[place] = turns
+
+
+def contended_permits(_: Path, __: Floor, scale: float) -> Rows:
+    """Turns a second of 2 to 16 processes that all want the one permit, or to write."""
+    samples: dict[str, dict[str, list[float]]] = {}
+    seconds = 0.5 * scale
+    for _ in range(3 if scale >= 0.5 else 1):
+        for count in (2, 4, 8, 16):
+            for name, permit in {
+                "interlock.Semaphore": interlock.Semaphore(),
+                "interlock.BoundedSemaphore": interlock.BoundedSemaphore(),
+                "interlock.RWLock.write": interlock.RWLock().write,
+                "multiprocessing.Semaphore": FORK.Semaphore(),
+                "posix_ipc.Semaphore": _posix_semaphore(1),
+            }.items():
+                start, total = FORK.Barrier(count), mmap.mmap(-1, mmap.PAGESIZE)
+                _run([FORK.Process(target=_take_permits, args=(permit, total, n, seconds, start)) for n in range(count)])
+                rate = sum(memoryview(total).cast("q")[:count]) / seconds
+                samples.setdefault(name, {}).setdefault(f"rate_{count}", []).append(rate)
+    return medians(samples)
+
+
+def _run(children: list[Any]) -> None:
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+
+
+def values(_: Path, __: Floor, scale: float) -> Rows:
+    """Nanoseconds of `+= 1` under the lock and of one atomic addition, nobody else there."""
+    under_lock = "with x.get_lock(): x.value += 1"
+    ours, theirs = interlock.Value(None, "q"), FORK.Value("q")
+    return _turns(
+        {
+            "interlock.Value": {"add_ns": (under_lock, {"x": ours}), "read_ns": ("x.value", {"x": ours})},
+            "interlock.Value.add()": {"add_ns": ("x.add()", {"x": ours})},
+            "multiprocessing.Value": {"add_ns": (under_lock, {"x": theirs}), "read_ns": ("x.value", {"x": theirs})},
+        },
+        scale,
+    )
+
+
+def _count_under_lock(value: Any, seconds: float, start: Any) -> None:
+    start.wait()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for _ in range(20):
+            with value.get_lock():
+                value.value += 1
+
+
+def _count_by_steps(value: Any, seconds: float, start: Any) -> None:
+    start.wait()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for _ in range(20):
+            value.add()
+
+
+def counting(_: Path, __: Floor, scale: float) -> Rows:
+    """Increments a second of one Value by 1 to 8 processes."""
+    samples: dict[str, dict[str, list[float]]] = {}
+    seconds = 0.5 * scale
+    for _ in range(3 if scale >= 0.5 else 1):
+        for count in (1, 2, 4, 8):
+            for name, (value, work) in {
+                "interlock.Value": (interlock.Value(None, "q"), _count_under_lock),
+                "interlock.Value.add()": (interlock.Value(None, "q"), _count_by_steps),
+                "multiprocessing.Value": (FORK.Value("q"), _count_under_lock),
+            }.items():
+                start = FORK.Barrier(count)
+                _run([FORK.Process(target=work, args=(value, seconds, start)) for _ in range(count)])
+                samples.setdefault(name, {}).setdefault(f"rate_{count}", []).append(value.value / seconds)
+    return medians(samples)
+
+
+def _wait_for_side(make: Callable[[], tuple[Any, Any]], side: int, seconds: float, results: Any, start: Any) -> None:
+    lock = make()[side]
+    start.wait()
+    end = now = time.monotonic() + 0.0
+    end, longest, turns = end + seconds, 0.0, 0
+    while now < end:
+        before = time.monotonic()
+        with lock:
+            now = time.monotonic()
+            longest, turns = max(longest, now - before), turns + 1
+            while time.monotonic() < now + 0.001:
+                pass
+    results.put((side, turns, longest))
+
+
+def sides(scratch: Path, _: Floor, scale: float) -> Rows:
+    """4 readers and 2 writers, 1 ms each, all the time: turns a second and the longest wait of each side."""
+    rows: Rows = {}
+    seconds = 4 * scale
+    for name, make in _peers_of_rwlock(scratch).items():
+        start, results = FORK.Barrier(6), FORK.SimpleQueue()
+        children = [
+            FORK.Process(target=_wait_for_side, args=(make, int(n >= 4), seconds, results, start)) for n in range(6)
+        ]
+        _run(children)
+        seen = [results.get() for _ in children]
+        for side, (turns, longest) in enumerate((("reads", "read_wait_ms"), ("writes", "write_wait_ms"))):
+            row = rows.setdefault(name, {})
+            row[turns] = sum(turn for at, turn, _ in seen if at == side) / seconds
+            row[longest] = max(wait for at, _, wait in seen if at == side) * 1e3
+    return rows
 
 
 def flags(_: Path, __: Floor, scale: float) -> Rows:
@@ -123,6 +300,8 @@ def pingpong(_: Path, floor: Floor, scale: float) -> Rows:
 
 
 def _read(lock: Any, seconds: float, start: Any, results: Any) -> None:
+    if callable(lock):
+        lock = lock()[0]
     start.wait()
     end, reads = time.monotonic() + seconds, 0
     while time.monotonic() < end:
@@ -133,8 +312,9 @@ def _read(lock: Any, seconds: float, start: Any, results: Any) -> None:
     results.put(reads / seconds)
 
 
-def readers(_: Path, __: Floor, scale: float) -> Rows:
+def readers(scratch: Path, __: Floor, scale: float) -> Rows:
     """Reads a second of 1 to 16 processes that only read, and the same under one lock for all."""
+    peers = _peers_of_rwlock(scratch)
     samples: dict[str, dict[str, list[float]]] = {}
     for _ in range(max(1, int(5 * scale))):
         for count in (1, 2, 4, 8, 16):
@@ -142,6 +322,7 @@ def readers(_: Path, __: Floor, scale: float) -> Rows:
                 "interlock.RWLock.read": interlock.RWLock().read,
                 "interlock.Lock": interlock.Lock(),
                 "multiprocessing.Lock": FORK.Lock(),
+                **{name: make for name, make in peers.items() if not name.startswith("interlock.")},
             }.items():
                 start, results = FORK.Barrier(count), FORK.SimpleQueue()
                 children = [FORK.Process(target=_read, args=(lock, 0.5 * scale, start, results)) for _ in range(count)]
@@ -178,4 +359,14 @@ def rounds(_: Path, __: Floor, scale: float) -> Rows:
     return rows
 
 
-PRIMITIVES = {"permits": permits, "flags": flags, "pingpong": pingpong, "readers": readers, "rounds": rounds}
+PRIMITIVES = {
+    "permits": permits,
+    "contended_permits": contended_permits,
+    "flags": flags,
+    "pingpong": pingpong,
+    "readers": readers,
+    "sides": sides,
+    "rounds": rounds,
+    "values": values,
+    "counting": counting,
+}

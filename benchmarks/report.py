@@ -30,6 +30,12 @@ TITLES = {
     "wait_ns": "wait(), ns",
     "round_us": "round, µs",
     "calls_us": "of which Python's calls, µs",
+    "add_ns": "one more, ns",
+    "read_ns": "value, ns",
+    "reads": "reads a second",
+    "read_wait_ms": "longest wait to read, ms",
+    "writes": "writes a second",
+    "write_wait_ms": "longest wait to write, ms",
 }
 HEADINGS = {
     "uncontended": "Nobody waiting",
@@ -46,6 +52,10 @@ HEADINGS = {
     "pingpong": "There and back between two processes",
     "readers": "Reads a second, nobody writing",
     "rounds": "One round of a barrier, µs",
+    "contended_permits": "Turns a second, all wanting the one permit, or to write",
+    "sides": "4 readers and 2 writers, 1 ms each",
+    "values": "A Value, nobody else there",
+    "counting": "Increments a second of one Value",
 }
 
 

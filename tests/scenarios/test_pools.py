@@ -1,4 +1,4 @@
-"""Locks as arguments: of Pool, of ProcessPoolExecutor, of joblib."""
+"""Locks, conditions and shared memory as arguments: of Process, of Pool, of ProcessPoolExecutor, of joblib."""
 
 from __future__ import annotations
 
@@ -24,6 +24,22 @@ def test_pool_log(directory, tmp_path, method):
     assert argv[-2:] == ["requests.log", "spawn"]
     assert run([*argv[:-1], method], tmp_path) == "250 requests are in requests.log\n"
     assert sorted(numbers_of_whole_records(tmp_path / "requests.log")) == list(range(250))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_bounded_buffer(directory, tmp_path, method):
+    argv = command("bounded_buffer")
+    assert argv[-1] == "spawn"
+    assert run([*argv[:-1], method], tmp_path) == "500 items consumed, their sum is 124750 of 124750\n"
+    assert not list(directory.glob("*.ilk.*"))  # the data went with its maker
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_shared_array(directory, tmp_path, method):
+    argv = command("shared_array")
+    assert argv[-1] == "spawn"
+    assert run([*argv[:-1], method], tmp_path) == "64 rows filled, the last of them 63, 0 cells wrong\n"
+    assert not list(directory.glob("*.ilk.*"))
 
 
 @pytest.mark.parametrize("kind", ["Lock", "RLock"])
