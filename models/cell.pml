@@ -282,9 +282,9 @@ seize:
     STEP( fence_floor = (keeps_floor && fence_floor < seen -> seen : fence_floor) );
 #endif
     STEP( kind[c] = kind[c] && !hides );
+    STEP( tag[c] = tag[c] && !hides && !unlinking );
     if
     :: unlinking ->
-        STEP( tag[c] = false );
         STEP( word[c] = key; key = 0; at = 0 )
     :: else ->
 #ifdef FENCES
@@ -293,10 +293,10 @@ seize:
 #endif
         STEP( name[c] = start_of(mine) );
         STEP( name_end[c] = end_of(mine) );
+        STEP( word[c] = key );
         STEP( kind[c] = true );
-        STEP( tag[c] = true );
         STEP(
-            word[c] = key;
+            tag[c] = true;
             assert(CELLS == 1 || named[CELLS - 1 - c] != mine || !tag[CELLS - 1 - c]); /* one cell for a name */
             named[c] = mine
         )

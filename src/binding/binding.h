@@ -118,8 +118,12 @@ PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8
 /* A handle of a kind; name and space may be NULL or None. NULL with an exception. */
 Handle *handle_make(PyTypeObject *type, PyObject *name, PyObject *space, uint8_t kind, uint64_t parameter);
 
-/* This process's share of the handle's object, found or made if need be: IL_OK, or an engine code. */
-int share_of(Handle *self, il_ref ref, il_share *share);
+/* An exception was set while another one was under way, which becomes its context. Takes the references. */
+void chain_error(PyObject *type, PyObject *value, PyObject *traceback);
+
+/* This process's share of the handle's object, found or made if need be: IL_OK, or an engine code; within `wait`, or (NULL) however
+ * long it takes. */
+int share_of(Handle *self, il_ref ref, const il_wait *wait, il_share *share);
 
 static inline il_share kept_share(Handle *self)
 {

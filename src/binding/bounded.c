@@ -26,7 +26,7 @@ static int acquire_once(il_space *space, il_ref ref, il_wait *wait, void *argume
 {
     const call *how = argument;
     il_share share;
-    int code = share_of(how->self, ref, &share);
+    int code = share_of(how->self, ref, wait, &share);
     return code == IL_OK ? il_bounded_acquire(space, ref, share, how->token, wait) : code;
 }
 
@@ -43,11 +43,11 @@ static int acquire(Handle *self, uint64_t deadline)
     return code == PERFORM_FAILED ? -1 : code == IL_OK;
 }
 
-static int release_once(il_space *space, il_ref ref, il_wait *Py_UNUSED(wait), void *argument)
+static int release_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
 {
     const call *how = argument;
     il_share share;
-    int code = share_of(how->self, ref, &share);
+    int code = share_of(how->self, ref, wait, &share);
     return code == IL_OK ? il_bounded_release(space, ref, share, how->token, how->count) : code;
 }
 

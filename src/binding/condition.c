@@ -222,18 +222,7 @@ static int take_back_whatever(Condition *self, int64_t depth)
         PyErr_Restore(type, value, traceback);
         return 0;
     }
-    if (type != NULL) {
-        PyObject *later_type, *later, *later_traceback;
-        PyErr_NormalizeException(&type, &value, &traceback);
-        PyErr_Fetch(&later_type, &later, &later_traceback);
-        PyErr_NormalizeException(&later_type, &later, &later_traceback);
-        if (later != value)
-            PyException_SetContext(later, Py_XNewRef(value));
-        PyErr_Restore(later_type, later, later_traceback);
-    }
-    Py_XDECREF(type);
-    Py_XDECREF(value);
-    Py_XDECREF(traceback);
+    chain_error(type, value, traceback);
     return -1;
 }
 

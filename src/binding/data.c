@@ -269,9 +269,7 @@ static PyObject *leave(Data *self, PyObject *result)
                                             : PyObject_CallMethod(self->lock, "release", NULL);
     if (released == NULL) {
         Py_CLEAR(result);
-        Py_XDECREF(type);
-        Py_XDECREF(value);
-        Py_XDECREF(traceback);
+        chain_error(type, value, traceback);
         return NULL;
     }
     Py_DECREF(released);

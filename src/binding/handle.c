@@ -207,12 +207,28 @@ PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8
     return (PyObject *)self;
 }
 
-int share_of(Handle *self, il_ref ref, il_share *share)
+void chain_error(PyObject *type, PyObject *value, PyObject *traceback)
+{
+    if (type != NULL) {
+        PyObject *later_type, *later, *later_traceback;
+        PyErr_NormalizeException(&type, &value, &traceback);
+        PyErr_Fetch(&later_type, &later, &later_traceback);
+        PyErr_NormalizeException(&later_type, &later, &later_traceback);
+        if (later != value)
+            PyException_SetContext(later, Py_XNewRef(value));
+        PyErr_Restore(later_type, later, later_traceback);
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+}
+
+int share_of(Handle *self, il_ref ref, const il_wait *wait, il_share *share)
 {
     *share = kept_share(self);
     if (*share != 0 && il_load_relaxed(il_share_count(self->space->segment, *share)) >> 32 == *share >> 32)
         return IL_OK;
-    int code = il_share_of(self->space->segment, ref, share);
+    int code = il_share_of(self->space->segment, ref, wait, share);
     if (code == IL_OK) {
         il_store_relaxed(&self->share, *share);
         il_store_release(&self->share_slot, il_self(self->space->segment));
@@ -465,18 +481,18 @@ int perform_quickly(Handle *self, operation call, void *argument, il_ref *where)
 
 typedef struct {
     lock_function lock;
-    uint64_t token;
 } taking;
 
 static int take_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
 {
     const taking *how = argument;
-    return how->lock(space, &il_ref_cell(space, ref)->mutex, il_ref_key(ref), how->token, wait);
+    /* Asked for each time: a signal handler may have forked. */
+    return how->lock(space, &il_ref_cell(space, ref)->mutex, il_ref_key(ref), this_token(), wait);
 }
 
 int take_bare(Handle *self, lock_function lock, il_wait *wait, bool deaf, il_ref *taken)
 {
-    taking how = {lock, this_token()};
+    taking how = {lock};
     int code = perform_with(self, take_once, &how, wait, deaf, taken);
     return code == PERFORM_FAILED ? -1 : code == IL_OK;
 }

@@ -32,10 +32,20 @@ static void make_reads_key(void)
     pthread_key_create(&reads_key, free_reads);
 }
 
+/* What this thread waits to write while a signal handler runs in it: the handler would wait for the thread that it interrupts. */
+typedef struct Drain {
+    const il_space *space;
+    il_ref ref;
+    struct Drain *outer;
+} Drain;
+
+THREAD_LOCAL Drain *thread_draining;
+
 void forget_reads(void)
 {
     if (thread_reads != NULL)
         thread_reads->used = 0;
+    thread_draining = NULL;
 }
 
 static Read *find_read(const il_space *space, il_ref ref)
@@ -111,9 +121,19 @@ static bool reads_here(Handle *self, il_ref ref)
 {
     il_space *space = self->space->segment;
     Read *read = find_read(space, ref);
-    if (read != NULL && (uint32_t)il_load_relaxed(il_share_count(space, read->share)) == 0)
+    uint64_t count = read != NULL ? il_load_relaxed(il_share_count(space, read->share)) : 0;
+    if (read != NULL && ((uint32_t)count == 0 || count >> 32 != read->share >> 32))
         read->count = 0;
     return read != NULL && read->count != 0;
+}
+
+static bool drains_here(Handle *self, il_ref ref)
+{
+    for (const Drain *at = thread_draining; at != NULL; at = at->outer) {
+        if (at->space == self->space->segment && at->ref == ref)
+            return true;
+    }
+    return false;
 }
 
 static int refuse(Handle *self)
@@ -144,7 +164,7 @@ static int read_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
 {
     const call *how = argument;
     il_share share;
-    int code = share_of(how->self, ref, &share);
+    int code = share_of(how->self, ref, wait, &share);
     if (code != IL_OK)
         return code;
     return il_rwlock_read(space, ref, share, how->token, reads_here(how->self, ref), wait);
@@ -167,7 +187,7 @@ static int read_take(Handle *self, uint64_t deadline)
     if (!fast) {
         call how = {self, this_token()};
         il_wait wait = wait_until(deadline);
-        if (writes(self, ref) && il_load_relaxed(&mutex_of(self, ref)->holder) == how.token)
+        if (drains_here(self, ref) || (writes(self, ref) && il_load_relaxed(&mutex_of(self, ref)->holder) == how.token))
             return refuse(self);
         int code = perform(self, read_once, &how, &wait, &ref);
         if (code != IL_OK)
@@ -181,7 +201,7 @@ static int read_take(Handle *self, uint64_t deadline)
         if (taken != 1)
             return taken;
         ref = il_load_relaxed(&self->ref);
-        int code = share_of(self, ref, &share);
+        int code = share_of(self, ref, NULL, &share);
         if (code == IL_OK)
             code = il_rwlock_downgrade(space, ref, share);
         if (code != IL_OK) {
@@ -199,9 +219,17 @@ static PyObject *read_release(PyObject *object, PyObject *Py_UNUSED(unused))
     Handle *self = (Handle *)object;
     il_space *space = self->space->segment;
     il_ref ref = il_load_relaxed(&self->ref);
+    int failed;
+    il_ref present = present_ref(self, &failed); /* another handle may have looked the name up again, and read or downgraded */
+    if (failed)
+        return NULL;
+    if (present != 0)
+        ref = present;
     il_share share = kept_share(self);
+    if (share != 0 && (il_load_relaxed(il_share_count(space, share)) >> 32) != share >> 32)
+        share = 0;
     /* Reading begun by another handle, or by a downgrade, is in the same share. */
-    if (share == 0 && share_of(self, ref, &share) != IL_OK)
+    if (share == 0 && share_of(self, ref, NULL, &share) != IL_OK)
         share = 0;
     if (share != 0 && il_rwlock_leave(il_ref_cell(space, ref), il_share_count(space, share), share)) {
         unnote_read(space, ref);
@@ -230,11 +258,18 @@ static int drain(Handle *self, il_ref ref, il_wait *wait)
 {
     il_space *space = self->space->segment;
     int code;
+    bool goes_on = true;
     do {
         Py_BEGIN_ALLOW_THREADS;
         code = il_rwlock_drain(space, ref, wait);
         Py_END_ALLOW_THREADS;
-    } while (code == IL_INTERRUPTED && PyErr_CheckSignals() == 0);
+        if (code == IL_INTERRUPTED) {
+            Drain here = {space, ref, thread_draining};
+            thread_draining = &here;
+            goes_on = PyErr_CheckSignals() == 0;
+            thread_draining = here.outer;
+        }
+    } while (code == IL_INTERRUPTED && goes_on);
     if (code == IL_OK)
         return wait->orphan && self->on_recover != NULL ? recover(self, ref) : 1;
     il_rwlock_undo(space, ref, wait);
@@ -249,7 +284,7 @@ static int drain(Handle *self, il_ref ref, il_wait *wait)
 static int write_take(Handle *self, uint64_t deadline)
 {
     il_ref ref = il_load_relaxed(&self->ref);
-    if (reads_here(self, ref))
+    if (reads_here(self, ref) || drains_here(self, ref))
         return refuse(self);
     if (take_fast(self, ref, this_token())) {
         if (il_rwlock_is_drained(self->space->segment, ref))
@@ -298,7 +333,7 @@ static PyObject *write_downgrade(PyObject *object, PyObject *Py_UNUSED(ignored))
     il_share share;
     if (make_room() < 0)
         return NULL;
-    int code = writes(self, ref) ? share_of(self, ref, &share) : IL_NOT_HELD;
+    int code = writes(self, ref) ? share_of(self, ref, NULL, &share) : IL_NOT_HELD;
     if (code == IL_OK)
         code = il_rwlock_downgrade(space, ref, share);
     if (code == IL_OK)

@@ -60,15 +60,10 @@ int il_bounded_acquire(il_space *space, il_ref ref, il_share share, uint64_t hol
     il_u64 *count = il_share_count(space, share);
     bool looked = false, doubt = false;
     for (;;) {
-        /* Of the mutex only the deadline matters: it is never held for long. */
-        il_wait gate = {.deadline_ns = wait->deadline_ns};
+        il_wait gate = il__wait_inside(wait);
         int code = lock(space, ref, holder, &gate);
-        if (code == IL_BUSY && wait->deadline_ns == IL_NOW) {
-            gate = (il_wait){.deadline_ns = IL_FOREVER};
-            code = lock(space, ref, holder, &gate);
-        }
         if (code != IL_OK)
-            return code;
+            return code == IL_TIMEDOUT && wait->deadline_ns == IL_NOW ? IL_BUSY : code;
         /* A reaper may have died between emptying a share and saying so, and nobody asks about an empty share's owner. */
         if (doubt)
             recount(space, cell);

@@ -142,8 +142,10 @@ static int map(il_space *space, il_ref ref, const il_content *content, int fd, c
         return failed == -EAGAIN ? IL_BUSY : fail(error, IL_SYSTEM, -failed, 0);
     /* From here on nobody can forget the object, unless that happened before. */
     il_fence();
-    if (!is_current(space, ref)) {
-        if (!(il_load_relaxed(&il_ref_cell(space, ref)->mutex.word) & IL_FILLING))
+    /* One load: between two, whoever fills the cell may have given the old generation back. */
+    uint64_t word = il_load_acquire(&il_ref_cell(space, ref)->mutex.word);
+    if ((word & IL_GENERATION) != il_ref_key(ref)) {
+        if (!(word & IL_FILLING))
             unlink(path); /* else its filler died, and the reaper may give the old name back */
         return IL_STALE;
     }
@@ -278,9 +280,10 @@ static void judge(il_space *space, int directory, const char *file, uint64_t id,
         if (known)
             word = il_load_acquire(&il_ref_cell(space, ref)->mutex.word);
         /* A reference that the cell has left never becomes valid again, unless its filler died and the reaper undoes it. */
-        if (!known || (!(word & IL_FILLING) && (word & IL_GENERATION) != il_ref_key(ref)))
+        bool another = id != space->id && il_space_check(space, true) != IL_OK; /* was made here just now */
+        if (!another && (!known || (!(word & IL_FILLING) && (word & IL_GENERATION) != il_ref_key(ref))))
             unlinkat(directory, file, 0);
-        else
+        else if (known)
             orphan = pread(fd, &header, sizeof header, 0) == (ssize_t)sizeof header && header.anonymous;
     }
     if (fd >= 0)
@@ -292,6 +295,9 @@ static void judge(il_space *space, int directory, const char *file, uint64_t id,
 
 void il_data_sweep(il_space *space)
 {
+    /* A space that was made anew at this path has its own. */
+    if (il_space_check(space, true) != IL_OK)
+        return;
     const char *name = strrchr(space->path, '/') + 1;
     size_t length = strlen(name);
     char path[PATH_MAX];

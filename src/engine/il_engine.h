@@ -335,8 +335,9 @@ int il_barrier_look(il_space *space, il_ref ref, const il_wait *wait, uint32_t *
 /* A share as its process refers to it: [ turn : 32 | record : 32 ]. 0: none. Valid for one process slot only. */
 typedef uint64_t il_share;
 
-/* This process's share of an object, made if there is none: IL_OK, IL_STALE or an error. */
-int il_share_of(il_space *space, il_ref ref, il_share *share);
+/* This process's share of an object, made if there is none: IL_OK, IL_STALE or an error; and unless `wait` is NULL (for ever) IL_BUSY,
+ * IL_TIMEDOUT or IL_INTERRUPTED. */
+int il_share_of(il_space *space, il_ref ref, const il_wait *wait, il_share *share);
 
 static inline il_u64 *il_share_count(const il_space *space, il_share share)
 {
@@ -479,6 +480,10 @@ enum { IL_STRIPE_HOLDER = 1 };
  * NULL: for ever, whatever signals come. */
 int il__object_lock(il_space *space, il_ref ref, const il_wait *wait);
 void il__object_unlock(il_space *space, il_ref ref);
+
+/* A wait for a lock of the engine's own, for one who waits for an object. Such a lock is held for a moment only, so that even a
+ * try has patience with it, but not for ever: its holder may have been stopped. */
+il_wait il__wait_inside(const il_wait *wait);
 
 /* A record of this process's own, in no queue yet. Held: no stripe. */
 int il__record_new(il_space *space, il_ticket *ticket);

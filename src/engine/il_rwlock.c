@@ -73,13 +73,24 @@ bool il_rwlock_is_drained(il_space *space, il_ref ref)
         if ((uint32_t)il_load_acquire(&space->records[at].count) != 0)
             return false;
     }
+    il_store_relaxed(&cell->state.shares.draining, 0); /* of a writer that died over it */
     il_store_release(&cell->mutex.depth, 1);
     return true;
+}
+
+/* Not in a child that a signal handler forked in the middle of the wait. */
+static bool has_gate(il_space *space, il_ref ref)
+{
+    uint32_t slot = il_self(space);
+    uint64_t word = il_load_relaxed(&il_ref_cell(space, ref)->mutex.word);
+    return slot != 0 && (word & (IL_GENERATION | IL_OWNER)) == (il_ref_key(ref) | slot);
 }
 
 int il_rwlock_drain(il_space *space, il_ref ref, il_wait *wait)
 {
     il_cell *cell = il_ref_cell(space, ref);
+    if (!has_gate(space, ref))
+        return il_load_relaxed(&space->wiped) ? IL_WIPED : IL_NOT_OWNER;
     il_store_relaxed(&cell->mutex.depth, 0);
     il_store_relaxed(&cell->state.shares.draining, 1);
     /* Either a reader sees the gate closed and us draining, or we see its count: its own accesses are seq_cst. */
@@ -117,6 +128,8 @@ int il_rwlock_drain(il_space *space, il_ref ref, il_wait *wait)
 void il_rwlock_undo(il_space *space, il_ref ref, const il_wait *wait)
 {
     il_cell *cell = il_ref_cell(space, ref);
+    if (!has_gate(space, ref))
+        return;
     il_store_relaxed(&cell->state.shares.draining, 0);
     il_mutex_unlock(space, &cell->mutex, il_ref_key(ref), wait->orphan ? IL_UNLOCK_KEEP_ORPHAN : 0);
 }

@@ -38,13 +38,14 @@ static uint32_t find(il_space *space, il_state *state)
     return left;
 }
 
-int il_share_of(il_space *space, il_ref ref, il_share *share)
+int il_share_of(il_space *space, il_ref ref, const il_wait *wait, il_share *share)
 {
     il_ticket ticket;
     int code = il__record_new(space, &ticket);
     if (code != IL_OK)
         return code;
-    code = il__object_lock(space, ref, NULL);
+    il_wait inside = wait != NULL ? il__wait_inside(wait) : (il_wait){0};
+    code = il__object_lock(space, ref, wait != NULL ? &inside : NULL);
     if (code != IL_OK) {
         il__record_free(space, ticket);
         return code;

@@ -195,7 +195,8 @@ static void fill(il_space *space, uint32_t index, uint64_t key, uint64_t hash, c
 {
     il_cell *cell = &space->cells[index];
     raise_floor(space, cell);
-    il_store_relaxed(&cell->kind, IL_KIND_NONE);
+    il_store_release(&cell->kind, IL_KIND_NONE);
+    il_store_release(&space->tags[index], 0);
     uint64_t floor = il_load_relaxed(&space->header->fence_floor);
     il_store_relaxed(&cell->mutex.holder, 0);
     il_store_relaxed(&cell->mutex.fence, floor);
@@ -213,10 +214,12 @@ static void fill(il_space *space, uint32_t index, uint64_t key, uint64_t hash, c
     cell->name_length = (uint8_t)length;
     memcpy(cell->name, name, length);
     cell->name[length] = '\0';
-    il_store_relaxed(&cell->kind, kind);
-    il_store_relaxed(&space->tags[index], tag_of(hash));
-    /* Release: pairs with the acquire CAS of the first owner. */
+    /* Release: pairs with the acquire CAS of the first owner. The kind only after that: a reaper who finds the cell being filled
+     * and of a kind takes it for one that was being dropped, and may give it its old generation back. The tag last: without one,
+     * the cell is free for the next name. Nobody searches the stripe before we, or our reaper, let go of it. */
     il_store_release(&cell->mutex.word, key);
+    il_store_release(&cell->kind, kind);
+    il_store_release(&space->tags[index], tag_of(hash));
 }
 
 /* The index of a name's cell, or UINT32_MAX. Held: the stripe. */
@@ -366,7 +369,9 @@ static int drop(il_space *space, uint32_t index, bool with_data, il_mutex *strip
     uint64_t key;
     if (claim < 0)
         code = claim;
-    else if ((data && !with_data && claim != IL_CLAIMED_NONE) || is_waited_for(space, cell) || !seize(space, cell, IL_ORPHAN, &key))
+    else if (data && !with_data && (claim != IL_CLAIMED_NONE || il_load_relaxed(&cell->state.data.made)))
+        code = IL_BUSY; /* it has some, or had until a stranger deleted it */
+    else if (is_waited_for(space, cell) || !seize(space, cell, IL_ORPHAN, &key))
         code = IL_BUSY;
     else if (claim == IL_CLAIMED_NONE && il__data_exists(space, ref)) {
         /* Made in between: whoever did either sees the cell being filled, and looks the name up again, or is seen here. */
@@ -449,6 +454,13 @@ bool il_holds(const il_space *space)
     uint32_t slot = il_self(space), cells = il_cells_of_levels(il_load_acquire(&space->header->levels));
     for (uint32_t i = 0; slot != 0 && i < cells; i++) {
         if ((il_load_relaxed(&space->cells[i].mutex.word) & IL_OWNER) == slot)
+            return true;
+    }
+    uint32_t records = il_records_of_levels(il_load_acquire(&space->header->record_levels));
+    for (uint32_t i = 1; slot != 0 && i < records; i++) {
+        il_record *record = &space->records[i];
+        if (il__record_owner(record) == slot && il_load_relaxed(&record->state) == IL_SHARE &&
+            (uint32_t)il_load_relaxed(&record->count) != 0)
             return true;
     }
     return false;

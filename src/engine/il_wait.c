@@ -26,8 +26,15 @@ enum {
     WAKE_COST_NS = 1000000,   /* slice ends of a space are at least this far apart: 1000 a second, about 1 % of a core */
     WAKE_DEBT_NS = 500000000, /* longest slice that the budget may impose */
     NAP_NS = 20000,
+    PATIENCE_NS = 20000000, /* within this, a process that holds one of the engine's own locks has let go, or is found dead */
     RUSH_NS = 2000, /* a process that has to wait for a lock twice within this is on one that changes hands fast */
 };
+
+il_wait il__wait_inside(const il_wait *wait)
+{
+    uint64_t deadline = wait->deadline_ns == IL_NOW ? il_clock_ns() + PATIENCE_NS : wait->deadline_ns;
+    return (il_wait){.deadline_ns = deadline, .restless = wait->restless};
+}
 
 uint64_t il__wait_now(il_wait *wait)
 {

@@ -1,0 +1,253 @@
+/* The condition's queue (src/engine/il_condition.c, il_queue.c), and the wait above it (src/binding/condition.c).
+ *
+ * Consumers take items that producers make, as textbooks have it: who finds none waits, who made one notifies one. A death at any
+ * step must not leave a living consumer waiting beside an item.
+ *
+ * Each STEP is what one holder of the stripe does, or one step of the condition's lock; a process may be killed before each or
+ * while it sleeps. What a death within the stripe leaves is what a death before or after it leaves: each operation has one store
+ * that counts. The lock is as lock_word.pml shows it: the dead do not keep it. Every sleep is cut into slices, so a wake is no
+ * more than the end of one, and is not modelled.
+ *
+ * Parameters (models/check gives them):
+ *   CONSUMERS, PRODUCERS   processes
+ *   ITEMS                  how many items each producer makes
+ *   CRASHES                how many consumers die at most
+ *   QUITTERS               the last QUITTERS consumers may quit a wait by an exception, never to come back
+ *   LEAVERS                the last LEAVERS consumers may end a wait by its deadline, and look again
+ *   the switches under "Mutations" */
+
+#ifndef CONSUMERS
+#define CONSUMERS 3
+#endif
+#ifndef PRODUCERS
+#define PRODUCERS 1
+#endif
+#ifndef ITEMS
+#define ITEMS 2
+#endif
+#ifndef CRASHES
+#define CRASHES 0
+#endif
+#ifndef QUITTERS
+#define QUITTERS 0
+#endif
+#ifndef LEAVERS
+#define LEAVERS 0
+#endif
+#define may_quit (me > CONSUMERS - QUITTERS)
+#define may_leave (me > CONSUMERS - LEAVERS)
+
+/* Mutations. */
+#ifdef MUTATE_NO_LOOK /* nobody looks after those before it */
+#define looks false
+#else
+#define looks true
+#endif
+#ifdef MUTATE_LEAVE_FIRST /* a notified waiter leaves the queue before it has the lock */
+#define leaves_first true
+#else
+#define leaves_first false
+#endif
+#ifdef MUTATE_NO_PASS_ON /* who quits keeps its notification */
+#define passes_on false
+#else
+#define passes_on true
+#endif
+#ifdef MUTATE_TIDY_FIRST /* the dead are taken out before it is counted what they were notified of */
+#define counts_left false
+#else
+#define counts_left true
+#endif
+#ifdef MUTATE_ENTER_LATE /* the lock is released before the waiter stands in the queue */
+#define enters_first false
+#else
+#define enters_first true
+#endif
+
+#define OUT 0
+#define WAITING 1
+#define GRANTED 2
+
+byte items = 0;
+byte producers_left = PRODUCERS;
+byte crashes = 0;
+byte lock = 0; /* its holder, 0: free */
+byte queue[CONSUMERS];
+byte length = 0;
+byte state[CONSUMERS + 1];
+bool dead[CONSUMERS + 1];     /* no instruction will come from it any more … */
+bool disowned[CONSUMERS + 1]; /* … and a reaper has taken its name off the record */
+
+#define STEP(...)                                                                                                      \
+    if                                                                                                                 \
+    :: atomic { __VA_ARGS__ }                                                                                          \
+    :: CRASH                                                                                                           \
+    fi
+#define CRASH                                                                                                          \
+    atomic {                                                                                                           \
+        crashes < CRASHES && me <= CONSUMERS;                                                                          \
+        crashes++;                                                                                                     \
+        dead[me] = true;                                                                                               \
+        if                                                                                                             \
+        :: lock == me -> lock = 0                                                                                      \
+        :: else                                                                                                        \
+        fi;                                                                                                            \
+        goto done                                                                                                      \
+    }
+
+#define is_granted_to_dead(at) (at < length && state[queue[at]] == GRANTED && dead[queue[at]])
+#define one_died_before_me                                                                                             \
+    (queue[0] != me && (is_granted_to_dead(0) || (queue[1] != me && (is_granted_to_dead(1) || third))))
+#if CONSUMERS > 3
+#define third (queue[2] != me && is_granted_to_dead(2))
+#else
+#define third false
+#endif
+
+inline remove(at) {
+    for (j : at .. CONSUMERS - 2) {
+        queue[j] = queue[j + 1];
+    }
+    length--;
+    queue[length] = 0
+}
+
+/* grant() after il__queue_left(), and il__queue_tidy() */
+inline notify(count) {
+    n = count;
+    for (i : 0 .. CONSUMERS - 1) {
+        if
+        :: counts_left && i < length && disowned[queue[i]] && state[queue[i]] == GRANTED -> n++
+        :: else
+        fi
+    }
+    for (i : 0 .. CONSUMERS - 1) {
+        if
+        :: i < length && n > 0 && state[queue[i]] == WAITING && !disowned[queue[i]] -> state[queue[i]] = GRANTED; n--
+        :: else
+        fi
+    }
+    i = 0;
+    do
+    :: i < length && disowned[queue[i]] -> remove(i)
+    :: i < length && !disowned[queue[i]] -> i++
+    :: else -> break
+    od
+}
+
+/* il__queue_remove() of one's own record */
+inline leave() {
+    i = 0;
+    do
+    :: i < length && queue[i] != me -> i++
+    :: else -> break
+    od;
+    if
+    :: i < length -> remove(i)
+    :: else
+    fi;
+    state[me] = OUT
+}
+
+active [CONSUMERS] proctype consumer()
+{
+    byte me = _pid + 1;
+    byte i, j, n, found;
+    bool quits;
+
+again:
+    atomic { quits = false; found = 0; i = 0; j = 0; n = 0 }
+    STEP( lock == 0; lock = me );
+look:
+    STEP(
+        if
+        :: items > 0 -> items--; lock = 0; goto done
+        :: items == 0 && enters_first
+        :: items == 0 && !enters_first -> lock = 0
+        fi
+    );
+    STEP( queue[length] = me; length++; state[me] = WAITING );
+    if
+    :: enters_first -> STEP( lock = 0 )
+    :: else
+    fi;
+
+sleep:
+    if
+    :: atomic { state[me] == GRANTED; goto take_back }
+    :: atomic { /* look_after, at the end of a slice: the first notified one before me that is dead */
+        looks && state[me] == WAITING && one_died_before_me;
+        i = 0;
+        do
+        :: found == 0 ->
+            if
+            :: is_granted_to_dead(i) -> found = queue[i]
+            :: else
+            fi;
+            i++
+        :: else -> break
+        od;
+        i = 0
+       }
+    :: atomic { may_leave && state[me] == WAITING; goto take_back }
+    :: atomic { may_quit; quits = true; goto take_back }
+    :: atomic { items == 0 && producers_left == 0; goto done }
+    :: CRASH
+    fi;
+    STEP( disowned[found] = true );                  /* il_reap */
+    STEP( notify(0); i = 0; j = 0; n = 0; found = 0 ); /* il_condition_notify */
+    goto sleep;
+
+take_back:
+    if
+    :: leaves_first -> STEP( leave(); i = 0; j = 0 ); STEP( lock == 0; lock = me ); goto again_locked
+    :: else
+    fi;
+    STEP( lock == 0; lock = me );
+    STEP( /* il_condition_leave */
+        n = state[me];
+        if
+        :: n == GRANTED && quits && passes_on ->
+            i = 0;
+            do
+            :: i < length && (state[queue[i]] != WAITING || disowned[queue[i]]) -> i++
+            :: else -> break
+            od;
+            if
+            :: i < length -> state[queue[i]] = GRANTED
+            :: else
+            fi
+        :: else
+        fi;
+        leave();
+        i = 0; j = 0; n = 0;
+        /* At once: who dies with the lock, after wait() has returned, was no waiter any more. The lock tells of that death. */
+        if
+        :: !quits && items > 0 -> items--; lock = 0; goto done
+        :: else
+        fi
+    );
+again_locked:
+    if
+    :: quits -> STEP( lock = 0; goto done )
+    :: else -> goto look
+    fi;
+
+done:
+    skip
+}
+
+active [PRODUCERS] proctype producer()
+{
+    byte me = _pid + 1;
+    byte made = 0, i, j, n;
+
+    do
+    :: made < ITEMS ->
+        atomic { lock == 0; lock = me }
+        atomic { items++; notify(1); i = 0; j = 0; n = 0 } /* one who dies between the two has notified nobody */
+        atomic { lock = 0; made++ }
+    :: else -> break
+    od;
+    atomic { producers_left-- }
+}
