@@ -293,6 +293,44 @@ static void judge_eviction(void)
     JUDGED(judge_table() >= FAMILY - 1, "more than one name made way");
 }
 
+/* The same for an Array, which is not forgotten as easily as a lock: what its filler leaves half done must not pass for an Array
+ * that was about to be forgotten. The name that made way keeps its handles, none of which may come to life again. */
+static il_ref references[FAMILY];
+
+static void arrange_full_with_references(void)
+{
+    arrange_full();
+    for (uint32_t n = 0; n < FAMILY; n++)
+        references[n] = find(stage.space, stage.family[n], IL_KIND_LOCK);
+}
+
+static void act_resolve_array(void)
+{
+    uint8_t kind_found;
+    il_wait wait = {.deadline_ns = IL_FOREVER};
+    shared->result = il_table_resolve(stage.space, stage.name, strlen(stage.name), IL_KIND_ARRAY, 1, &wait, &stage.ref, &kind_found);
+}
+
+static void judge_references(void)
+{
+    uint8_t kind_found;
+    il_wait wait = {.deadline_ns = IL_NOW};
+    int code = il_table_resolve(stage.space, stage.name, strlen(stage.name), IL_KIND_ARRAY, 1, &wait, &stage.ref, &kind_found);
+    JUDGED(code == IL_OK, il_status_name(code));
+    for (uint32_t n = 0; n < FAMILY; n++) {
+        wait = (il_wait){.deadline_ns = IL_NOW};
+        code = il_mutex_lock(stage.space, mutex_of(references[n]), il_ref_key(references[n]), TOKEN, &wait);
+        if (code == IL_STALE)
+            continue;
+        JUDGED(code == IL_OK, il_status_name(code));
+        JUDGED(find(stage.space, stage.family[n], IL_KIND_LOCK) == references[n], "a handle of the old name has what is now another's");
+        il_mutex_unlock(stage.space, mutex_of(references[n]), il_ref_key(references[n]), 0);
+    }
+    code = il_table_unlink(stage.space, stage.name, strlen(stage.name), &wait);
+    JUDGED(code == IL_OK, il_status_name(code));
+    JUDGED(judge_table() >= FAMILY - 2, "too many names made way");
+}
+
 static void arrange_named(void)
 {
     memset(stage.family, 0, sizeof stage.family);
@@ -485,6 +523,7 @@ const scenario scenarios[] = {
     {"rlock", 0, BY_STEPS, nothing, attach, nothing, act_rlock, judge_rlock, nothing, NULL},
     {"resolve-empty", 1, BY_STEPS, arrange_empty, attach, nothing, act_resolve, judge_new_name, nothing, NULL},
     {"resolve-evict", 1, BY_STEPS, arrange_full, attach, nothing, act_resolve, judge_eviction, nothing, NULL},
+    {"resolve-array", 0, BY_STEPS, arrange_full_with_references, attach, nothing, act_resolve_array, judge_references, nothing, NULL},
     {"unlink", 1, BY_STEPS, arrange_named, attach, nothing, act_unlink, judge_new_name, nothing, NULL},
     {"resolve-grow", 1, BY_STEPS, arrange_growing, attach, nothing, act_resolve, judge_growth, nothing, NULL},
     {"attach", 0, FAR, nothing, prepare_outsider, nothing, act_attach, judge_slots, nothing, NULL},

@@ -15,7 +15,7 @@ static il_ref find_as(const char *name, uint8_t kind, uint64_t parameter)
 
 static void share_of(il_space *space, il_ref ref, il_share *share)
 {
-    int code = il_share_of(space, ref, share);
+    int code = il_share_of(space, ref, NULL, share);
     JUDGED(code == IL_OK, il_status_name(code));
 }
 
@@ -116,7 +116,7 @@ static il_share victims_share;
 static void prepare_share(void)
 {
     attach();
-    CHECK_CODE(il_share_of(stage.space, stage.object, &victims_share), IL_OK);
+    CHECK_CODE(il_share_of(stage.space, stage.object, NULL, &victims_share), IL_OK);
 }
 
 static void act_read(void)
@@ -241,7 +241,7 @@ static void arrange_left(void)
 
 static void act_share(void)
 {
-    shared->result = il_share_of(stage.space, stage.object, &victims_share);
+    shared->result = il_share_of(stage.space, stage.object, NULL, &victims_share);
 }
 
 static void judge_share(void)
@@ -312,7 +312,7 @@ static int help_bounded(uint32_t n)
 {
     il_share share;
     (void)n;
-    int code = il_share_of(stage.space, stage.bounded, &share);
+    int code = il_share_of(stage.space, stage.bounded, NULL, &share);
     if (code == IL_OK)
         code = take_permit(share, (il_wait){.deadline_ns = il_clock_ns() + hang_limit_ns});
     return code == IL_OK ? il_bounded_release(stage.space, stage.bounded, share, TOKEN, 1) : code;

@@ -7,7 +7,7 @@ enum { HOLDER = 7 };
 static il_share share_of(il_space *space, il_ref ref)
 {
     il_share share = 0;
-    CHECK_CODE(il_share_of(space, ref, &share), IL_OK);
+    CHECK_CODE(il_share_of(space, ref, NULL, &share), IL_OK);
     return share;
 }
 
@@ -113,7 +113,7 @@ static void rwlocks(void)
     CHECK_CODE(read_lock(space, ref, mine, for_ever()), IL_STALE);
     CHECK_CODE(lock_with(space, ref, &now), IL_STALE);
     CHECK_CODE(il_rwlock_write_unlock(space, ref, 0), IL_STALE);
-    CHECK_CODE(il_share_of(space, ref, &mine), IL_STALE);
+    CHECK_CODE(il_share_of(space, ref, NULL, &mine), IL_STALE);
     il_ref again = find_as(space, "rw", IL_KIND_RWLOCK, 0);
     CHECK(again != ref);
     mine = share_of(space, again);
@@ -400,7 +400,7 @@ static void boundeds(void)
     CHECK(!il_bounded_acquire_fast(space, ref, mine) && !il_bounded_release_fast(space, ref, mine));
     CHECK_CODE(bounded_acquire(space, ref, mine, for_ever()), IL_STALE);
     CHECK_CODE(il_bounded_release(space, ref, mine, HOLDER, 1), IL_STALE);
-    CHECK_CODE(il_share_of(space, ref, &mine), IL_STALE);
+    CHECK_CODE(il_share_of(space, ref, NULL, &mine), IL_STALE);
     all_are_there(space, find_as(space, "b", IL_KIND_BOUNDED_SEMAPHORE, BOUND + 1), BOUND + 1);
     il_space_close(other);
     done(space, path);

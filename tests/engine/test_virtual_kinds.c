@@ -70,8 +70,8 @@ static void be_born(life *self, uint64_t seed)
     il_process_init(&self->process);
     self->random = seed;
     CHECK_CODE(il_space_view(&self->process, base, &self->space), IL_OK);
-    CHECK_CODE(il_share_of(self->space, rwlock, &self->reads), IL_OK);
-    CHECK_CODE(il_share_of(self->space, bounded, &self->permits), IL_OK);
+    CHECK_CODE(il_share_of(self->space, rwlock, NULL, &self->reads), IL_OK);
+    CHECK_CODE(il_share_of(self->space, bounded, NULL, &self->permits), IL_OK);
 }
 
 static void pass_away(life *self)

@@ -129,3 +129,36 @@ def test_a_writer_is_let_in_past_a_stream_of_readers(table):
                 assert side.acquire(timeout=HANG_SECONDS)
                 time.sleep(0.001)
                 side.release()
+
+
+@pytest.mark.parametrize(
+    ("take", "try_it"),
+    [
+        ("BoundedSemaphore('x', 1, space=space).acquire()", "BoundedSemaphore('x', 1, space=space).acquire(blocking=False)"),
+        ("RWLock('x', space=space).read.acquire()", "RWLock('x', space=space).write.acquire(blocking=False)"),
+        ("Lock('x', space=space).acquire()", "Lock('x', space=space).acquire(blocking=False)"),
+    ],
+)
+def test_what_is_held_stays_held_when_the_last_handle_goes(directory, take, try_it):
+    holder = f"""
+        import gc, interlock, sys
+        def take():
+            space = interlock.Space("shm:another")
+            assert interlock.{take}
+        take()
+        gc.collect()
+        print("taken", flush=True)
+        sys.stdin.readline()
+    """
+    tryer = f"""
+        import interlock
+        space = interlock.Space("shm:another")
+        print(interlock.{try_it})
+    """
+    with Program(holder) as program:
+        assert program.line() == "taken"
+        with Program(tryer) as other:
+            assert other.line() == "False"
+        program.kill()
+        with Program(tryer) as other:
+            assert other.line() == "True"

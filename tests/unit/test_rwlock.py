@@ -166,3 +166,14 @@ def test_bounded_permits(space):
 def test_numbers_of_permits_that_are_none(space, value, error):
     with pytest.raises(error):
         space.BoundedSemaphore("bad", value)
+
+
+def test_a_downgraded_reading_is_released_though_the_name_has_moved(space):
+    """Both views are handles, and only one of them has looked the name up again."""
+    shared = interlock.RWLock("x", space=space)
+    space.unlink("x")
+    shared.write.acquire()
+    shared.downgrade()
+    shared.read.release()
+    assert not interlock.RWLock("x", space=space).read.locked()
+    assert shared.write.acquire(blocking=False)
