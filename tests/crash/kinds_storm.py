@@ -4,12 +4,15 @@ milliseconds, in the middle of whatever it does.
     python -m tests.crash.kinds_storm --seconds 30
 
 Writers write two words, one after the other, under an RWLock; a reader that finds them different, with no dead writer to
-blame, has seen a writer inside. Nobody may get stuck. At the end exactly as many permits are to be had as there were.
+blame, has seen a writer inside; the same with an Array under its lock. Nobody may get stuck. At the end exactly as many
+permits are to be had as there were; what was added to a Value, and what producers made and consumers took, adds up but for
+what the killed were just doing; and no file is left of data whose name was forgotten.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import mmap
 import multiprocessing
 import os
@@ -20,12 +23,15 @@ import sys
 import tempfile
 import threading
 import time
+from pathlib import Path
 
 import interlock
 
 PERMITS, PARTIES = 4, 3
 FIRST, SECOND, TORN, TOLD = range(4)
 BASE = 8
+TALLIES = TURNS, ADDED, MADE, TAKEN = range(4)  # of each thread, written by nobody else
+TEMPORARY = 4
 
 
 def work(memory: mmap.mmap, threads: int, slot: int, seed: int) -> None:
@@ -34,6 +40,44 @@ def work(memory: mmap.mmap, threads: int, slot: int, seed: int) -> None:
     limit, table = interlock.BoundedSemaphore("limit", PERMITS), interlock.RWLock("table")
     changed, meeting = interlock.Condition("changed"), interlock.Barrier("meeting", PARTIES, timeout=0.02)
     tokens, alarm = interlock.Semaphore("tokens", 0), interlock.Event("alarm")
+    hits, pair = interlock.Value("hits", "q"), interlock.Array("pair", "q", 2)
+    stock, items = interlock.Condition("stock"), interlock.Value("items", "q", lock=False)
+    mine = threading.local()
+
+    def tally(which: int) -> None:
+        words[BASE + mine.number * len(TALLIES) + which] += 1
+
+    def add(rng: random.Random) -> None:
+        hits.add()
+        tally(ADDED)
+
+    def write_pair(rng: random.Random) -> None:
+        with pair:
+            told = pair.recovered is not None
+            words[TORN] += pair[0] != pair[1] and not told
+            pair[0] = mark = rng.randrange(1 << 60)
+            pair[1] = mark
+
+    def produce(rng: random.Random) -> None:
+        with stock:
+            items.value += 1
+            tally(MADE)
+            stock.notify()
+
+    def consume(rng: random.Random) -> None:
+        with stock:
+            if stock.wait_for(lambda: items.value > 0, timeout=0.01):
+                items.value -= 1
+                tally(TAKEN)
+
+    def temporary(rng: random.Random) -> None:
+        name = f"temporary-{rng.randrange(TEMPORARY)}"
+        value = interlock.Value(name, "q")
+        value.add()
+        assert interlock.Value(name, "q").add() >= 2  # the same one
+        del value
+        with contextlib.suppress(KeyError, RuntimeError):
+            hits.space.unlink(name)
 
     def permit(rng: random.Random) -> None:
         if limit.acquire(timeout=rng.choice([None, 0.01])):
@@ -85,9 +129,12 @@ def work(memory: mmap.mmap, threads: int, slot: int, seed: int) -> None:
 
     def go_on(thread: int) -> None:
         rng = random.Random(seed * 100 + thread)
+        mine.number = slot * threads + thread
+        deeds = [permit, permit, read, read, write, wait, notify, meet, signal_one]
+        deeds += [add, write_pair, produce, consume, temporary]
         while True:
-            rng.choice([permit, permit, read, read, write, wait, notify, meet, signal_one])(rng)
-            words[BASE + slot * threads + thread] += 1
+            rng.choice(deeds)(rng)
+            tally(TURNS)
 
     bodies = [threading.Thread(target=go_on, args=(thread,), daemon=True) for thread in range(threads)]
     for body in bodies:
@@ -100,9 +147,9 @@ def storm(seconds: float, processes: int, threads: int, every: float, seed: int)
     """Runs the storm in the current INTERLOCK_DIR. Returns what was seen."""
     context = multiprocessing.get_context("fork")
     rng = random.Random(seed)
-    memory = mmap.mmap(-1, 8 * (BASE + processes * threads))
+    memory = mmap.mmap(-1, 8 * (BASE + processes * threads * len(TALLIES)))
     words = memoryview(memory).cast("q")
-    progress = words[BASE:]
+    progress, added, made, taken = (words[BASE + which :: len(TALLIES)] for which in TALLIES)
 
     def start(slot: int) -> multiprocessing.process.BaseProcess:
         child = context.Process(target=work, args=(memory, threads, slot, rng.randrange(1 << 30)))
@@ -133,6 +180,13 @@ def storm(seconds: float, processes: int, threads: int, every: float, seed: int)
             child.join()
     limit, table = interlock.BoundedSemaphore("limit", PERMITS), interlock.RWLock("table")
     changed, meeting = interlock.Condition("changed"), interlock.Barrier("meeting", PARTIES, timeout=0.02)
+    hits, pair = interlock.Value("hits", "q"), interlock.Array("pair", "q", 2)
+    stock, items = interlock.Condition("stock"), interlock.Value("items", "q", lock=False)
+    for number in range(TEMPORARY):
+        with contextlib.suppress(KeyError):
+            hits.space.unlink(f"temporary-{number}")
+    interlock.Value("last", "q")  # this process's first: it looks for what the killed left
+    files = {path.name for path in Path(hits.space.path).parent.glob("*.ilk.*")}
     permits = 0
     while limit.acquire(blocking=False):
         permits += 1
@@ -141,6 +195,8 @@ def storm(seconds: float, processes: int, threads: int, every: float, seed: int)
         for name, free in {
             "write": table.write.acquire(timeout=5) and table.write.release() is None,
             "read": table.read.acquire(timeout=5),
+            "pair": pair.acquire(timeout=5) and pair.release() is None,
+            "stock": stock.acquire(timeout=5) and stock.release() is None,
             "condition": changed.acquire(timeout=5) and changed.notify_all() is None,
             "waiters": changed._waiters() == 0,
             "barrier": meeting.reset() is None and meeting.n_waiting == 0 and not meeting.broken,
@@ -154,6 +210,9 @@ def storm(seconds: float, processes: int, threads: int, every: float, seed: int)
         "told": words[TOLD],
         "stuck": stuck,
         "permits": permits,
+        "added": hits.value,
+        "unaccounted": [hits.value - sum(added), sum(made) - sum(taken) - items.value],
+        "files": len(files),
         "wedged": wedged,
         "all_went_on_after_s": round(longest, 3),
     }
@@ -175,7 +234,9 @@ def main() -> int:
         shutil.rmtree(home)
     print(f"kill storm of kinds, seed {given.seed}: {seen}")
     passed = seen["torn"] == 0 and seen["stuck"] == 0 and not seen["wedged"] and seen["permits"] == PERMITS
-    return 0 if passed and seen["told"] > 0 else 1
+    adds_up = all(abs(missing) <= (seen["killed"] + given.processes) * given.threads for missing in seen["unaccounted"])
+    # hits, pair, items and last
+    return 0 if passed and adds_up and seen["files"] == 4 and seen["told"] > 0 else 1
 
 
 if __name__ == "__main__":
