@@ -11,9 +11,10 @@ typedef struct Mapping {
     SpaceObject *space;
     il_ref ref;
     uint32_t made_by;       /* process slot */
-    bool kept;              /* other processes may come for it as long as this one runs */
-    struct Mapping *next;   /* of the anonymous ones. Guard: `listing` … */
-    struct Mapping **link;  /* … NULL: not one of them */
+    bool anonymous;         /* and made here: to be forgotten with its last mapping … */
+    bool kept;              /* … but while this process runs, others may come for it */
+    struct Mapping *next;   /* of all that are mapped. Guard: `listing` … */
+    struct Mapping **link;  /* … NULL: not mapped */
 } Mapping;
 
 typedef struct {
@@ -26,7 +27,7 @@ typedef struct {
     uint8_t width;     /* … and its bytes */
 } Data;
 
-static Mapping *anonymous;
+static Mapping *mappings;
 static pthread_mutex_t listing = PTHREAD_MUTEX_INITIALIZER;
 
 enum { FORGET_TRIES = 100 };
@@ -45,11 +46,11 @@ static void forget(Mapping *self, bool with_data)
 static void enlist(Mapping *self)
 {
     pthread_mutex_lock(&listing);
-    self->next = anonymous;
-    self->link = &anonymous;
-    if (anonymous != NULL)
-        anonymous->link = &self->next;
-    anonymous = self;
+    self->next = mappings;
+    self->link = &mappings;
+    if (mappings != NULL)
+        mappings->link = &self->next;
+    mappings = self;
     pthread_mutex_unlock(&listing);
 }
 
@@ -74,9 +75,11 @@ void data_after_fork(void)
 
 void data_at_exit(void)
 {
-    for (Mapping *self = anonymous; self != NULL; self = self->next) {
+    for (Mapping *self = mappings; self != NULL; self = self->next)
         il_data_let_go(&self->data);
-        forget(self, true);
+    for (Mapping *self = mappings; self != NULL; self = self->next) {
+        if (self->anonymous)
+            forget(self, true);
     }
 }
 
@@ -90,13 +93,12 @@ static void mapping_dealloc(PyObject *object)
 {
     Mapping *self = (Mapping *)object;
     PyTypeObject *type = Py_TYPE(object);
-    if (self->link != NULL)
+    if (self->link != NULL) {
         delist(self);
-    if (self->data.base != NULL) {
         il_data_close(&self->data);
-        if (self->link != NULL)
-            forget(self, true);
     }
+    if (self->anonymous)
+        forget(self, true);
     Py_CLEAR(self->space);
     type->tp_free(object);
     Py_DECREF(type);
@@ -158,8 +160,8 @@ static Mapping *map(ModuleState *state, Handle *handle, opening *how)
         Py_CLEAR(self);
     } else {
         self->data = how->data;
-        if (how->content.anonymous)
-            enlist(self);
+        self->anonymous = how->content.anonymous;
+        enlist(self);
     }
     return self;
 }
@@ -392,6 +394,11 @@ static int value_set(PyObject *object, PyObject *given, void *Py_UNUSED(closure)
         return -1;
     }
     if (self->sort == 0) {
+        /* ctypes would take it for an attribute of that one Python object. */
+        if (!PyObject_HasAttrString((PyObject *)Py_TYPE(self->content), "value")) {
+            PyErr_Format(PyExc_AttributeError, "a %.100s has no value", Py_TYPE(self->content)->tp_name);
+            return -1;
+        }
         if (enter(self) < 0)
             return -1;
         return leave_with(self, PyObject_SetAttrString(self->content, "value", given));
@@ -408,7 +415,7 @@ static int check_integer(Data *self, const char *method)
 {
     if (self->sort == 'i' || self->sort == 'u')
         return 0;
-    PyErr_Format(PyExc_TypeError, "%s() is for Values of an integer type; change this one under its lock: with v.get_lock(): …",
+    PyErr_Format(PyExc_TypeError, "%s() is for Values of an integer type; change this one under its lock: with v.get_lock(): ...",
                  method);
     return -1;
 }
@@ -432,20 +439,40 @@ static int exact_bits(const Data *self, PyObject *given, uint64_t *bits)
     return same == 1 ? 0 : -1;
 }
 
-/* old + n if that fits. */
-static bool sum(const Data *self, uint64_t old, int64_t n, bool beyond, uint64_t *result)
+/* A number to be added: up to 2^64 - 1 in either direction, as far as any two numbers of one type are apart. */
+typedef struct {
+    uint64_t size;
+    bool down;
+} difference;
+
+/* 0, or -1 with an exception. */
+static int difference_from(PyObject *given, difference *n)
 {
-    if (self->sort == 'i') {
-        int64_t total;
-        if (beyond || __builtin_add_overflow(with_sign(self, old), n, &total))
-            return false;
-        *result = (uint64_t)total;
-        return with_sign(self, *result) == total;
-    }
-    /* `beyond`: n stands for the 2^63 to 2^64 - 1 of the same bits. */
-    bool wraps = n < 0 && !beyond ? __builtin_sub_overflow(old, 0 - (uint64_t)n, result)
-                                  : __builtin_add_overflow(old, (uint64_t)n, result);
-    return !wraps && (self->width == 8 || *result >> 8 * self->width == 0);
+    PyObject *whole = PyNumber_Index(given);
+    int overflow = 0;
+    int64_t near = whole != NULL ? PyLong_AsLongLongAndOverflow(whole, &overflow) : 0;
+    *n = (difference){near < 0 ? 0 - (uint64_t)near : (uint64_t)near, overflow != 0 ? overflow < 0 : near < 0};
+    if (overflow < 0)
+        Py_SETREF(whole, PyNumber_Negative(whole));
+    if (overflow != 0 && whole != NULL)
+        n->size = PyLong_AsUnsignedLongLong(whole);
+    Py_XDECREF(whole);
+    if (!PyErr_Occurred())
+        return 0;
+    if (overflow != 0 && PyErr_ExceptionMatches(PyExc_OverflowError))
+        out_of_range();
+    return -1;
+}
+
+/* The sum of a number's bits and n, if that fits. All in arithmetic modulo 2^64, in which the room above and below an old number is
+ * right whatever its sign. */
+static bool sum(const Data *self, uint64_t old, difference n, uint64_t *result)
+{
+    bool sign = self->sort == 'i';
+    uint64_t all = UINT64_MAX >> (64 - 8 * self->width), highest = sign ? all >> 1 : all, lowest = sign ? ~highest : 0;
+    uint64_t number = sign ? (uint64_t)with_sign(self, old) : old;
+    *result = n.down ? number - n.size : number + n.size;
+    return n.size <= (n.down ? number - lowest : highest - number);
 }
 
 static PyObject *value_add(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
@@ -457,18 +484,12 @@ static PyObject *value_add(PyObject *object, PyObject *const *args, Py_ssize_t n
         PyErr_Format(PyExc_TypeError, "add() takes at most 1 argument (%zd given)", nargs);
         return NULL;
     }
-    int overflow = 0;
-    int64_t n = nargs == 0 ? 1 : PyLong_AsLongLongAndOverflow(args[0], &overflow);
-    if (n == -1 && overflow == 0 && PyErr_Occurred())
+    difference n = {1, false};
+    if (nargs > 0 && difference_from(args[0], &n) < 0)
         return NULL;
-    if (overflow > 0) {
-        n = (int64_t)PyLong_AsUnsignedLongLong(args[0]);
-        if (n == -1 && PyErr_Occurred())
-            return NULL;
-    }
     uint64_t old = load(self), result;
     do {
-        if (overflow < 0 || !sum(self, old, n, overflow > 0, &result))
+        if (!sum(self, old, n, &result))
             return out_of_range();
     } while (!swap(self, &old, result));
     return number(self, result);
@@ -540,7 +561,7 @@ static int data_buffer(PyObject *object, Py_buffer *view, int flags)
 static void keep(Data *self)
 {
     self->handle.rooted = false;
-    if (self->mapping->link != NULL && !self->mapping->kept) {
+    if (self->mapping->anonymous && !self->mapping->kept) {
         self->mapping->kept = true;
         Py_INCREF(self->mapping);
     }

@@ -363,15 +363,19 @@ int il_table_find(il_space *space, const char *name, size_t length, uint8_t kind
 static int drop(il_space *space, uint32_t index, bool with_data, il_mutex *stripe)
 {
     il_cell *cell = &space->cells[index];
-    il_ref ref = (il_load_relaxed(&cell->mutex.word) & IL_GENERATION) | index;
+    uint64_t word = il_load_relaxed(&cell->mutex.word), key;
+    il_ref ref = (word & IL_GENERATION) | index;
     bool data = has_data(cell);
     int code = IL_OK, claim = data ? il__data_claim(space, ref) : 0;
-    uint64_t key;
+    uint32_t remembered = IL_ORPHAN;
+    /* Who has no mapping has no handle. So if it is held, nobody can release it any more, nor waits for it. */
+    if (data && claim >= 0 && ((uint32_t)word & IL_OWNER) == il_self(space))
+        remembered |= il_self(space) | IL_WAITERS | IL_RESERVED;
     if (claim < 0)
         code = claim;
     else if (data && !with_data && (claim != IL_CLAIMED_NONE || il_load_relaxed(&cell->state.data.made)))
         code = IL_BUSY; /* it has some, or had until a stranger deleted it */
-    else if (is_waited_for(space, cell) || !seize(space, cell, IL_ORPHAN, &key))
+    else if (is_waited_for(space, cell) || !seize(space, cell, remembered, &key))
         code = IL_BUSY;
     else if (claim == IL_CLAIMED_NONE && il__data_exists(space, ref)) {
         /* Made in between: whoever did either sees the cell being filled, and looks the name up again, or is seen here. */

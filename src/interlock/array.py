@@ -52,10 +52,10 @@ class Array(Guarded, native.Array, native.RLock):
         if isinstance(size_or_initializer, int):
             if size_or_initializer < 0:
                 raise ValueError(f"an array has no {size_or_initializer} items")
-            return make(ARRAYS, name, element * size_or_initializer, None, lock, space)
+            return make((cls, RawArray, ArrayUnder), name, element * size_or_initializer, None, lock, space)
         items = size_or_initializer if isinstance(size_or_initializer, (list, tuple, bytes)) else list(size_or_initializer)
         ctype = element * len(items)
-        return make(ARRAYS, name, ctype, ctype(*items), lock, space)
+        return make((cls, RawArray, ArrayUnder), name, ctype, ctype(*items), lock, space)
 
 
 class RawArray(Raw, native.Array):
@@ -68,6 +68,3 @@ class ArrayUnder(Under, native.Array):
     """What Array(…, lock=given) makes."""
 
     __slots__ = ()
-
-
-ARRAYS = (Array, RawArray, ArrayUnder)

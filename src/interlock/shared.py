@@ -8,6 +8,7 @@ from typing import cast
 
 from interlock.engine import native
 from interlock.locklike import LockLike, title
+from interlock.space import find
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,8 +39,19 @@ def type_of(given: Any) -> Any:
         return TYPECODES[given]
     if not isinstance(given, type) or not issubclass(given, _Data):
         raise TypeError(f"neither a typecode nor a ctypes type: {given!r}")
+    try:
+        ctypes.sizeof(given)
+    except TypeError:
+        raise TypeError(f"{given.__name__} has no size: it is what ctypes makes types of") from None
     description_of(cast("Any", given))
     return given
+
+
+def _swapped(ctype: Any) -> Any:
+    """For a simple type of the other byte order, the one of this machine's; else None."""
+    native = "__ctype_le__" if ctypes.c_int.__ctype_le__ is ctypes.c_int else "__ctype_be__"
+    own = getattr(ctype, native, ctype)
+    return own if own is not ctype else None
 
 
 @lru_cache(maxsize=256)
@@ -48,7 +60,7 @@ def description_of(ctype: Any) -> str:
     if issubclass(ctype, _Simple):
         if ctype._type_ in "OPzZX":
             raise TypeError(f"{ctype.__name__} is an address, which means nothing to another process")
-        return f"{ctype._type_}{ctypes.sizeof(ctype)}"
+        return f"{'' if _swapped(ctype) is None else 'swapped '}{ctype._type_}{ctypes.sizeof(ctype)}"
     if is_array(ctype):
         return f"{description_of(element_of(ctype))}[{ctype._length_}]"
     if not issubclass(ctype, ctypes.Structure | ctypes.Union):
@@ -68,10 +80,9 @@ def _fields_of(ctype: Any) -> dict[str, Any]:
 
 def _sort_of(ctype: Any) -> str:
     """What the extension reads and writes by itself: "i4" for an int of four bytes; "" for everything else."""
-    swapped = getattr(ctype, "__ctype_be__" if ctypes.c_int.__ctype_le__ is ctypes.c_int else "__ctype_le__", None) is ctype
-    plain = issubclass(ctype, _Simple) and ctype._type_ in _SORTS and not swapped
     # A subclass of a simple type is to be handled as an object: its value may be a property.
-    return f"{_SORTS[ctype._type_]}{ctypes.sizeof(ctype)}" if plain and ctype.__bases__ == (_Simple,) else ""
+    plain = issubclass(ctype, _Simple) and ctype.__bases__ == (_Simple,) and _swapped(ctype) is None
+    return f"{_SORTS[ctype._type_]}{ctypes.sizeof(ctype)}" if plain and ctype._type_ in _SORTS else ""
 
 
 def make(
@@ -94,8 +105,11 @@ def make(
             f"lock must be True, False, or an interlock Lock or RLock, not {type(given).__name__}: "
             "another would not exclude other processes"
         )
-    if given is not None and space is None:
-        space = given.space
+    if given is not None:
+        place: Any = given.space if space is None else find(space)
+        if place.path != given.space.path:
+            raise ValueError("a Value or Array and its lock must live in the same space")
+        space = place
     cls = classes[2] if given is not None else classes[1] if lock is False else classes[0]
     size, description, guarded = ctypes.sizeof(ctype), description_of(ctype), lock is not False
     made = _with_fields(cls, ctype)
@@ -117,7 +131,8 @@ def _with_fields(cls: Any, ctype: Any) -> Any:
         raise TypeError(f"every {cls.__name__} has a {taken[0]!r}: give that field of {ctype.__name__} another name")
     if not names:
         return cls
-    return type(cls.__name__, (cls,), {"__slots__": (), "__module__": cls.__module__, **{n: _field(n) for n in names}})
+    members = {"__slots__": (), "__module__": cls.__module__, "_class": cls, **{name: _field(name) for name in names}}
+    return type(cls.__name__, (cls,), members)
 
 
 def _field(name: str) -> property:
@@ -158,11 +173,8 @@ class Shared(Base):
     def __reduce__(self) -> tuple[Any, ...]:
         self._travels()
         lock = self._lock if self._lock is not None else isinstance(self, Guarded)
-        array = isinstance(self, native.Array)
-        return (
-            _reopen,
-            (array, self.space.pickled(), self._name, _spec(cast("Any", type(self._content))), lock, self._rules),
-        )
+        spec, cls = _spec(cast("Any", type(self._content))), getattr(self, "_class", type(self))
+        return (_reopen, (cls, self.space.pickled(), self._name, spec, lock, self._rules))
 
     def __repr__(self) -> str:
         return f"<{title(self)} {self._name!r}: {self._content!r}>"
@@ -225,14 +237,19 @@ class Under(Shared):
 
 def _spec(ctype: Any) -> Any:
     """The type in a form that pickles: an array's type is made on the fly and has no name."""
-    return (_spec(element_of(ctype)), ctype._length_) if is_array(ctype) else ctype
+    if is_array(ctype):
+        return (_spec(element_of(ctype)), ctype._length_)
+    own = _swapped(ctype) if issubclass(ctype, _Simple) else None
+    return ctype if own is None else (own, "swapped")
 
 
 def _type_from(spec: Any) -> Any:
     if not isinstance(spec, tuple):
         return spec
-    element, length = cast("tuple[Any, int]", spec)
-    return _type_from(element) * length
+    of, how = cast("tuple[Any, Any]", spec)
+    if how == "swapped":
+        return of.__ctype_be__ if of.__ctype_le__ is of else of.__ctype_le__
+    return _type_from(of) * how
 
 
 def is_array(ctype: Any) -> bool:
@@ -244,11 +261,9 @@ def element_of(ctype: Any) -> Any:
     return ctype._type_
 
 
-def _reopen(array: bool, space: tuple[str, str, int], name: str, spec: Any, lock: Any, rules: int) -> Any:
-    from interlock.array import ARRAYS
+def _reopen(cls: type[Any], space: tuple[str, str, int], name: str, spec: Any, lock: Any, rules: int) -> Any:
     from interlock.space import reopen_space
-    from interlock.value import VALUES
 
-    handle = make(ARRAYS if array else VALUES, name, _type_from(spec), None, lock, reopen_space(*space), exists=True)
+    handle = make((cls, cls, cls), name, _type_from(spec), None, lock, reopen_space(*space), exists=True)
     handle._rules = rules
     return handle

@@ -56,7 +56,7 @@ class Value(Guarded, native.Value, native.RLock):
 
             return Array(name, element_of(ctype), ctype(*args) if args else ctype._length_, lock=lock, space=space)
         first = ctype(*args)
-        return make(VALUES, name, ctype, first if args else None, lock, space)
+        return make((cls, RawValue, ValueUnder), name, ctype, first if args else None, lock, space)
 
 
 class RawValue(Raw, native.Value):
@@ -69,6 +69,3 @@ class ValueUnder(Under, native.Value):
     """What Value(…, lock=given) makes."""
 
     __slots__ = ()
-
-
-VALUES = (Value, RawValue, ValueUnder)

@@ -134,7 +134,10 @@ def test_a_writer_is_let_in_past_a_stream_of_readers(table):
 @pytest.mark.parametrize(
     ("take", "try_it"),
     [
-        ("BoundedSemaphore('x', 1, space=space).acquire()", "BoundedSemaphore('x', 1, space=space).acquire(blocking=False)"),
+        (
+            "BoundedSemaphore('x', 1, space=space).acquire()",
+            "BoundedSemaphore('x', 1, space=space).acquire(blocking=False)",
+        ),
         ("RWLock('x', space=space).read.acquire()", "RWLock('x', space=space).write.acquire(blocking=False)"),
         ("Lock('x', space=space).acquire()", "Lock('x', space=space).acquire(blocking=False)"),
     ],
