@@ -178,8 +178,10 @@ static int enter_once(il_space *space, il_ref ref, il_wait *wait, void *argument
  * -1 with an exception when the space is lost, or when on_recover raised. */
 static int take_back(Condition *self, int64_t depth)
 {
-    il_ref taken;
-    if (take_deaf(self->lock, is_reentrant(self) ? il_rlock_lock : il_mutex_lock, &taken) < 0)
+    il_ref taken = il_load_relaxed(&self->lock->ref);
+    /* Who notified us has mostly let go of it: then it is not worth letting go of the GIL. */
+    if (!take_fast(self->lock, taken, this_token()) &&
+        take_deaf(self->lock, is_reentrant(self) ? il_rlock_lock : il_mutex_lock, &taken) < 0)
         return -1;
     if (is_reentrant(self))
         il_store_relaxed(&mutex_of(self->lock, taken)->depth, (uint32_t)depth);
