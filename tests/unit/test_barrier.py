@@ -311,7 +311,7 @@ def test_subclass(space):
 
 def test_unlink(barrier, space):
     tasks = waiting(barrier, 1)
-    with pytest.raises(RuntimeError, match="'x' is held or waited for"):
+    with pytest.raises(RuntimeError, match="'x' is in use"):
         space.unlink("x")
     barrier.abort()
     assert all_broken(tasks)

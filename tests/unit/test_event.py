@@ -192,7 +192,7 @@ def test_unlink(event, space):
 def test_unlink_while_somebody_waits(event, space):
     assert event.wait(0.01) is False  # leaves its traces, and none that counts
     task = sleeping(event.wait, HANG_SECONDS)
-    with pytest.raises(RuntimeError, match="'x' is held or waited for"):
+    with pytest.raises(RuntimeError, match="'x' is in use"):
         space.unlink("x")
     event.set()
     assert task.result() is True

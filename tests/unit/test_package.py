@@ -12,6 +12,7 @@ import interlock
 
 NAMES = [
     "AcquireTimeout",
+    "Array",
     "Barrier",
     "BoundedSemaphore",
     "Condition",
@@ -34,6 +35,7 @@ NAMES = [
     "SpaceError",
     "SpaceFull",
     "SpaceUnavailable",
+    "Value",
     "__version__",
     "synchronized",
 ]

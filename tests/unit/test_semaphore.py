@@ -299,7 +299,7 @@ def test_unlink_while_somebody_waits(space):
     semaphore = space.Semaphore("y", 0)
     assert not semaphore.acquire(timeout=0.01)  # leaves its traces, and none that counts
     task = sleeping(semaphore.acquire, timeout=HANG_SECONDS)
-    with pytest.raises(RuntimeError, match="'y' is held or waited for"):
+    with pytest.raises(RuntimeError, match="'y' is in use"):
         space.unlink("y")
     semaphore.release()
     assert task.result()
