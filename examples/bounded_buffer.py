@@ -2,8 +2,8 @@
 
     python bounded_buffer.py [fork | spawn | forkserver]
 
-A Condition over one lock makes who finds the ring full, or empty, wait. Everything is anonymous and goes along as an argument
-of Process, which pickles it; unrelated programs would give names instead.
+A Condition over one lock makes who finds the ring full, or empty, wait. Everything is anonymous and goes along as an
+argument of Process, which pickles it; unrelated programs would give names instead.
 """
 
 from __future__ import annotations

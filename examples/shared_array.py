@@ -2,8 +2,8 @@
 
     python shared_array.py [fork | spawn | forkserver]
 
-multiprocessing.Array cannot be an argument of Pool.map; interlock's can, under every start method. What the workers write is
-there for everybody at once: nothing is sent back.
+multiprocessing.Array cannot be an argument of Pool.map; interlock's can, under every start method. What the workers write
+is there for everybody at once: nothing is sent back.
 """
 
 from __future__ import annotations
