@@ -1,4 +1,4 @@
-"""multiprocessing's locks, for code that was written for multiprocessing: `from interlock.mp import Lock, Event`.
+"""multiprocessing's locks and shared memory, for code that was written for it: `from interlock.mp import Lock, Value`.
 
 The classes have multiprocessing's signatures, argument rules and exceptions, and are otherwise interlock's own: anonymous,
 picklable anywhere (Pool arguments, queues, any start method), and free again when their holder is killed.
