@@ -87,6 +87,8 @@ def marks(results: dict[str, Rows]) -> Iterator[Mark]:
         rows = results["values"]
         ratio = rows["interlock.Value"]["add_ns"] / rows["multiprocessing.Value"]["add_ns"]
         yield Mark("`value += 1` under the lock, by multiprocessing.Value's time", ratio, True, 1)
+    for name, row in results.get("deaths", {}).items():
+        yield Mark(f"{name}: until the others go on, longest ms", row["longest"], True, 60)
     if "counting" in results:
         rows = results["counting"]
         for count in (2, 4, 8):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import multiprocessing
 import statistics
@@ -359,6 +360,69 @@ def rounds(_: Path, __: Floor, scale: float) -> Rows:
     return rows
 
 
+def _waits(wait: Callable[[], object], stamp: Any) -> None:
+    """What a child does until it is killed or goes on."""
+    with contextlib.suppress(threading.BrokenBarrierError):
+        wait()
+    stamp.put(time.monotonic_ns())
+
+
+def _wait_notified(condition: Any) -> None:
+    with condition:
+        condition.wait()
+
+
+def _take_and_stay(taker: Any) -> None:
+    taker.acquire()
+    time.sleep(600)
+
+
+def deaths(_: Path, __: Floor, scale: float) -> Rows:
+    """Milliseconds from the death of one until the others have gone on: median and longest."""
+    samples: dict[str, list[float]] = {}
+    for _ in range(max(5, int(60 * scale))):
+        condition, barrier, event = interlock.Condition(), interlock.Barrier(parties=4), interlock.Event()
+        limit, shared, value = interlock.BoundedSemaphore(), interlock.RWLock(), interlock.Value(None, "q")
+
+        def notify(condition: Any = condition) -> None:
+            with condition:
+                condition.notify()
+
+        # What the victim does, what the others do, how many they are, and what lets them go on if not the death itself.
+        plays: dict[str, tuple[Callable[..., None], Any, Callable[[], object], int, Callable[[], object] | None]] = {
+            "Condition: a waiter dies, one is notified": (
+                _wait_notified,
+                condition,
+                partial(_wait_notified, condition),
+                1,
+                notify,
+            ),
+            "Event: a waiter dies, it is set": (lambda e: e.wait(), event, event.wait, 2, event.set),
+            "Barrier: a party dies": (lambda b: b.wait(), barrier, barrier.wait, 2, None),
+            "BoundedSemaphore: who has the permit dies": (_take_and_stay, limit, limit.acquire, 1, None),
+            "RWLock: a reader dies, one waits to write": (_take_and_stay, shared.read, shared.write.acquire, 1, None),
+            "Value: who has its lock dies": (_take_and_stay, value, value.acquire, 1, None),
+        }
+        for name, (act, thing, wait, count, then) in plays.items():
+            stamp = FORK.SimpleQueue()
+            victim = FORK.Process(target=act, args=(thing,))
+            victim.start()
+            time.sleep(0.03)
+            others = [FORK.Process(target=_waits, args=(wait, stamp)) for _ in range(count)]
+            for other in others:
+                other.start()
+            time.sleep(0.03)
+            began = time.monotonic_ns()
+            victim.kill()
+            if then is not None:
+                then()
+            last = max(stamp.get() for _ in others)
+            samples.setdefault(name, []).append((last - began) / 1e6)
+            for process in (victim, *others):
+                process.join()
+    return {name: {"median_ms": statistics.median(seen), "longest": max(seen)} for name, seen in samples.items()}
+
+
 PRIMITIVES = {
     "permits": permits,
     "contended_permits": contended_permits,
@@ -369,4 +433,5 @@ PRIMITIVES = {
     "rounds": rounds,
     "values": values,
     "counting": counting,
+    "deaths": deaths,
 }

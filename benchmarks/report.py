@@ -32,6 +32,7 @@ TITLES = {
     "calls_us": "of which Python's calls, µs",
     "add_ns": "one more, ns",
     "read_ns": "value, ns",
+    "longest": "longest, ms",
     "reads": "reads a second",
     "read_wait_ms": "longest wait to read, ms",
     "writes": "writes a second",
@@ -55,6 +56,7 @@ HEADINGS = {
     "contended_permits": "Turns a second, all wanting the one permit, or to write",
     "sides": "4 readers and 2 writers, 1 ms each",
     "values": "A Value, nobody else there",
+    "deaths": "One dies: until the others have gone on",
     "counting": "Increments a second of one Value",
 }
 
