@@ -165,3 +165,34 @@ def test_what_is_held_stays_held_when_the_last_handle_goes(directory, take, try_
         program.kill()
         with Program(tryer) as other:
             assert other.line() == "True"
+
+
+CROWD = """
+    import interlock, os, signal, sys
+    limit = interlock.BoundedSemaphore("limit", {bound})
+    ready, told = os.pipe()
+    crowd = []
+    for _ in range({processes}):
+        crowd.append(os.fork())
+        if crowd[-1] == 0:
+            for _ in range({bound} // {processes}):
+                limit.acquire()
+            os.write(told, b".")
+            signal.pause()
+    heard = 0
+    while heard < {processes}:
+        heard += len(os.read(ready, 65536))
+    print(limit.value, limit.acquire(timeout=0.01), flush=True)
+    for pid in crowd:
+        os.kill(pid, signal.SIGKILL)
+    for pid in crowd:
+        os.waitpid(pid, 0)
+    print(sum(limit.acquire(blocking=False) for _ in range({bound} + 1)), flush=True)
+"""
+
+
+def test_a_thousand_processes_that_die_with_their_permits(directory):
+    with Program(CROWD.format(processes=1000, bound=3000)) as program:
+        assert program.line() == "0 False"
+        assert program.line() == "3000"
+        assert program.end() == (0, "", "")

@@ -462,10 +462,12 @@ class Conditions(Kind):
         if process not in self.queue:
             assert self.processes[process].do(wait, timeout) is False
 
-    @rule(order=st.permutations(range(PROCESSES)))
-    def all_wait(self, order) -> None:
+    @rule(order=st.permutations(range(PROCESSES)), n=st.integers(1, PROCESSES - 1), die=st.integers(0, 1))
+    def all_wait_and_some_go_on(self, order, n, die) -> None:
         for process in order:
             self.wait(process)
+        self.notify(n, die)
+        self.nobody_else_goes_on()
 
     @rule(n=st.integers(0, PROCESSES), die=st.integers(0, PROCESSES))
     def notify(self, n, die) -> None:
@@ -544,6 +546,20 @@ class Barriers(Kind):
             assert self.processes[process].call("wait") == PROCESSES - 1
             assert [self.processes[party].answer() for party in self.waiting] == list(range(PROCESSES - 1))
             self.waiting.clear()
+
+    @precondition(lambda self: not self.broken)
+    @rule(order=st.permutations(range(PROCESSES)), dies=st.booleans())
+    def all_but_one(self, order, dies) -> None:
+        """They wait; then one of them dies, or the last one comes too."""
+        for process in order:
+            if len(self.waiting) < PROCESSES - 1:
+                self.wait(process)
+        if dies:
+            self.kill(order[0] if order[0] in self.waiting else order[1])
+        else:
+            for process in order:
+                if len(self.waiting) == PROCESSES - 1:
+                    self.wait(process)
 
     @rule(process=processes, timeout=st.sampled_from([0, 0.002]))
     def wait_a_little(self, process, timeout) -> None:
