@@ -14,7 +14,7 @@ from tests.support import HANG_SECONDS
 
 pytest.importorskip("test._test_multiprocessing", reason="this Python was built without its own test package")
 
-CASES = 26  # in Python 3.11; later ones have more
+CASES = 33  # in Python 3.11; later ones have more
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
