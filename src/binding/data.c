@@ -429,11 +429,12 @@ static PyObject *out_of_range(void)
 /* An int that the type can hold, as bits. 0, or -1 with an exception. */
 static int exact_bits(const Data *self, PyObject *given, uint64_t *bits)
 {
-    if (bits_from(self, given, bits) < 0)
-        return -1;
-    PyObject *again = number(self, self->width == 8 ? *bits : *bits & ((1ull << 8 * self->width) - 1));
-    int same = again != NULL ? PyObject_RichCompareBool(given, again, Py_EQ) : -1;
+    PyObject *whole = PyNumber_Index(given), *again = NULL;
+    if (whole != NULL && bits_from(self, whole, bits) == 0)
+        again = number(self, self->width == 8 ? *bits : *bits & ((1ull << 8 * self->width) - 1));
+    int same = again != NULL ? PyObject_RichCompareBool(whole, again, Py_EQ) : -1;
     Py_XDECREF(again);
+    Py_XDECREF(whole);
     if (same == 0)
         out_of_range();
     return same == 1 ? 0 : -1;

@@ -30,6 +30,8 @@
 
 #define MAGIC "INTERLD"
 
+#define SWEEP_EVERY_NS 10000000000u /* by one process that makes data */
+
 enum { BUSY_NAP_NS = 1000000, RESERVE_STEP = 1 << 26 };
 
 typedef struct il_data_header {
@@ -194,8 +196,9 @@ int il_data_open(il_space *space, il_ref ref, const il_content *content, il_data
         } else if (content->must_exist) {
             code = IL_ABSENT;
         } else {
-            if (!il_load_relaxed(&space->swept)) {
-                il_store_relaxed(&space->swept, 1);
+            uint64_t now = il_clock_coarse_ns();
+            if (now >= il_load_relaxed(&space->next_sweep_ns)) {
+                il_store_relaxed(&space->next_sweep_ns, now + SWEEP_EVERY_NS);
                 il_data_sweep(space);
             }
             code = make(space, ref, content, path, error);

@@ -150,8 +150,9 @@ def from_engine(
             return InterlockError(f"{what} is acquired too many times by one thread", name=name, path=path)
         case "IL_KIND":
             was = KINDS.get(found_kind, f"kind {found_kind}")
+            article = "an" if was[0] in "AEIOU" else "a"
             return KindMismatch(
-                f"{name!r} is in use as a {was}; use another name, or Space.unlink() it when no program needs the {was}",
+                f"{name!r} is in use as {article} {was}; use another name, or Space.unlink() it when no program needs the {was}",
                 name=name,
                 path=path,
             )

@@ -38,7 +38,7 @@ def type_of(given: Any) -> Any:
             raise TypeError(f"no such typecode: {given!r}; there are {' '.join(TYPECODES)}, and the types of ctypes")
         return TYPECODES[given]
     if not isinstance(given, type) or not issubclass(given, _Data):
-        raise TypeError(f"neither a typecode nor a ctypes type: {given!r}")
+        raise TypeError(f"neither a typecode nor a ctypes type: {given!r}; the name comes first, or None")
     try:
         ctypes.sizeof(given)
     except TypeError:

@@ -20,7 +20,9 @@ class Value(Guarded, native.Value, native.RLock):
         hits = interlock.Value("hits", "q")
         with hits:                  # or hits.get_lock()
             hits.value += 1         # nobody else in between
-        hits.add(1)                 # the same in one step, without the lock, and several times faster
+        hits.add(1)                 # one step, without the lock: several times faster
+
+    The lock does not keep out add(), exchange() and compare_exchange(): change a Value by these or under its lock, not both.
 
     Args:
         name: as for Lock; None: anonymous.

@@ -31,10 +31,10 @@ static int content_of(const il_data *data)
     return data->bytes[0];
 }
 
-/* What leftovers there are is looked for once, and the stepper is not to walk through the directory with it. */
+/* What leftovers there are is looked for now and then, and the stepper is not to walk through the directory with it. */
 static void begin_swept(void)
 {
-    il_store_relaxed(&stage.space->swept, 1);
+    il_store_relaxed(&stage.space->next_sweep_ns, UINT64_MAX);
 }
 
 static void act_make(void)

@@ -474,8 +474,7 @@ def test_fork_beside_threads_that_make_data(space):
 
     def churn():
         while not stop:
-            value = space.Value(None, "i", 1)
-            pickle.dumps(value)
+            space.Value(None, "i", 1)
             space.Array(None, "b", 10)
 
     tasks = [Task(churn) for _ in range(2)]
