@@ -152,7 +152,8 @@ def from_engine(
             was = KINDS.get(found_kind, f"kind {found_kind}")
             article = "an" if was[0] in "AEIOU" else "a"
             return KindMismatch(
-                f"{name!r} is in use as {article} {was}; use another name, or Space.unlink() it when no program needs the {was}",
+                f"{name!r} is in use as {article} {was}; "
+                f"use another name, or Space.unlink() it when no program needs the {was}",
                 name=name,
                 path=path,
             )

@@ -22,7 +22,7 @@ class Value(Guarded, native.Value, native.RLock):
             hits.value += 1         # nobody else in between
         hits.add(1)                 # one step, without the lock: several times faster
 
-    The lock does not keep out add(), exchange() and compare_exchange(): change a Value by these or under its lock, not both.
+    The lock does not keep out add(), exchange() and compare_exchange(): change a Value by these, or under its lock.
 
     Args:
         name: as for Lock; None: anonymous.
