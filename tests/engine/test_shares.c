@@ -642,7 +642,7 @@ static void unlinking_after_the_dead(void)
         il_ref ref = taken ? find_as(space, "b", IL_KIND_BOUNDED_SEMAPHORE, 1) : find_as(space, "rw", IL_KIND_RWLOCK, 0);
         il_share its = share_of(dead, ref);
         if (taken)
-            CHECK(il_bounded_acquire_fast(dead, ref, its));
+            CHECK_CODE(bounded_acquire(dead, ref, its, until_now()), IL_OK); /* not fast, if it got the other's stale cell */
         else
             CHECK(il_rwlock_read_fast(dead, cell_of(dead, ref), il_ref_key(ref), its));
         CHECK_CODE(unlink_name(space, taken ? "b" : "rw"), IL_BUSY);
