@@ -274,7 +274,7 @@ def pingpong(_: Path, floor: Floor, scale: float) -> Rows:
         games[f"{title}.Event"] = (_by_event, lambda kinds=kinds: (kinds.Event(), kinds.Event()))
         games[f"{title}.Semaphore"] = (_by_semaphore, lambda kinds=kinds: (kinds.Semaphore(0), kinds.Semaphore(0)))
     samples: dict[str, list[float]] = {}
-    for _ in range(max(1, int(7 * scale))):
+    for _ in range(max(1, int(30 * scale))):  # they are short, and where the scheduler puts the two is chance
         for name, (play, make) in games.items():
             subject, turn = make(), memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("q")
             other = FORK.Process(target=play, args=(subject, turn, 1, rounds))
