@@ -206,6 +206,8 @@ int lock_take(Handle *self, uint64_t deadline);
 int rlock_take(Handle *self, uint64_t deadline);
 PyObject *lock_release(PyObject *object, PyObject *unused);
 PyObject *rlock_release(PyObject *object, PyObject *unused);
+/* The same, and if a dead owner left it, the next one is told as well. */
+PyObject *rlock_release_marked(Handle *self);
 /* How often this thread has it; -1 with an exception. `ref` is where. */
 int64_t rlock_depth(Handle *self, il_ref *ref);
 

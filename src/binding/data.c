@@ -267,7 +267,8 @@ static PyObject *leave(Data *self, PyObject *result)
         return result;
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    PyObject *released = self->lock == NULL ? rlock_release((PyObject *)self, NULL)
+    /* Who only read a number has not seen to what a dead owner left. */
+    PyObject *released = self->lock == NULL ? rlock_release_marked(&self->handle)
                                             : PyObject_CallMethod(self->lock, "release", NULL);
     if (released == NULL) {
         Py_CLEAR(result);

@@ -42,19 +42,28 @@ static PyObject *rlock_enter(PyObject *object, PyObject *Py_UNUSED(ignored))
     return rlock_acquire(object, NULL, 0, NULL);
 }
 
-PyObject *rlock_release(PyObject *object, PyObject *Py_UNUSED(unused))
+static PyObject *release_with(Handle *self, unsigned flags)
 {
-    Handle *self = (Handle *)object;
     il_ref ref = il_load_relaxed(&self->ref);
-    int failed, code = il_rlock_unlock(self->space->segment, mutex_of(self, ref), il_ref_key(ref), this_token(), 0);
+    int failed, code = il_rlock_unlock(self->space->segment, mutex_of(self, ref), il_ref_key(ref), this_token(), flags);
     while (code == IL_STALE) {
         ref = present_ref(self, &failed);
         if (failed)
             return NULL;
         code = ref == 0 ? IL_NOT_HELD
-                        : il_rlock_unlock(self->space->segment, mutex_of(self, ref), il_ref_key(ref), this_token(), 0);
+                        : il_rlock_unlock(self->space->segment, mutex_of(self, ref), il_ref_key(ref), this_token(), flags);
     }
     return released(self, code);
+}
+
+PyObject *rlock_release(PyObject *object, PyObject *Py_UNUSED(unused))
+{
+    return release_with((Handle *)object, 0);
+}
+
+PyObject *rlock_release_marked(Handle *self)
+{
+    return release_with(self, IL_UNLOCK_KEEP_ORPHAN);
 }
 
 static PyObject *rlock_exit(PyObject *object, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import index
+
 from interlock.engine import native
 from interlock.shared import Guarded, Raw, Under, make, type_of
 
@@ -20,10 +22,10 @@ class Array(Guarded, native.Array, native.RLock):
 
         grid = interlock.Array("grid", "d", 1_000_000)
         with grid:                              # or grid.get_lock()
-            numpy.frombuffer(grid)[:] += 1      # the memory itself: nothing is copied
+            numpy.asarray(grid)[:] += 1         # the memory itself: nothing is copied
 
-    Items and slices are read and written under the lock, one operation at a time. memoryview() and numpy.frombuffer() give
-    the memory without the lock.
+    Items and slices are read and written under the lock, one operation at a time. memoryview(), numpy.asarray() and
+    numpy.frombuffer() (which takes it for float64 unless told) give the memory without the lock.
 
     Args:
         name, typecode_or_type, lock, space: as for Value. Of the typecode "c" it has `value` and `raw`, as in ctypes.
@@ -49,11 +51,13 @@ class Array(Guarded, native.Array, native.RLock):
         space: Space | str | None = None,
     ) -> Any:
         element = type_of(typecode_or_type)
-        if isinstance(size_or_initializer, int):
-            if size_or_initializer < 0:
-                raise ValueError(f"an array has no {size_or_initializer} items")
-            return make((cls, RawArray, ArrayUnder), name, element * size_or_initializer, None, lock, space)
-        items = size_or_initializer if isinstance(size_or_initializer, (list, tuple, bytes)) else list(size_or_initializer)
+        given: Any = size_or_initializer
+        if hasattr(given, "__index__"):
+            size = index(given)
+            if size < 0:
+                raise ValueError(f"an array has no {size} items")
+            return make((cls, RawArray, ArrayUnder), name, element * size, None, lock, space)
+        items: list[Any] = list(given)
         ctype = element * len(items)
         return make((cls, RawArray, ArrayUnder), name, ctype, ctype(*items), lock, space)
 

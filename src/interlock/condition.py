@@ -53,7 +53,7 @@ class Condition(native.Condition):
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         """Wait until predicate() is true, at most `timeout` seconds. Returns what it returned last.
 
-        Raises RuntimeError without the lock.
+        Raises RuntimeError without the lock, unless predicate() is true at once.
         """
         end = None if timeout is None else monotonic() + timeout
         result = predicate()

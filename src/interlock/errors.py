@@ -108,8 +108,8 @@ PARAMETERS = {
     5: "lock",
     6: "number of parties",
     8: "number of permits",
-    9: "type",
-    10: "type or size",
+    9: "type or lock",
+    10: "type, size or lock",
 }
 
 

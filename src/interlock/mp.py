@@ -1,7 +1,8 @@
 """multiprocessing's locks and shared memory, for code that was written for it: `from interlock.mp import Lock, Value`.
 
-The classes have multiprocessing's signatures, argument rules and exceptions, and are otherwise interlock's own: anonymous,
-picklable anywhere (Pool arguments, queues, any start method), and free again when their holder is killed.
+The classes have multiprocessing's signatures and argument rules, and are otherwise interlock's own: anonymous, picklable
+anywhere (Pool arguments, queues, any start method), and free again when their holder is killed. Their exceptions are
+RuntimeError and ValueError as multiprocessing's are, also where multiprocessing asserts.
 
 One thing to know about recovery: multiprocessing lets one process take a semaphore's permit and another give it back (a
 parent that admits work, a worker that finishes it). So the permits of these semaphores belong to nobody, and those that a

@@ -74,7 +74,12 @@ class RWLock:
         return self.write.space
 
     def downgrade(self) -> None:
-        """From writing to reading, with nobody in between. Raises NotHeld when this process does not write."""
+        """From writing to reading, with nobody in between; `read.release()` ends it. So not inside `with lock.write`:
+
+            lock.write.acquire(); ...; lock.downgrade(); ...; lock.read.release()
+
+        Raises NotHeld when this process does not write.
+        """
         self.write._downgrade()
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -112,6 +112,8 @@ def make(
         space = place
     cls = classes[2] if given is not None else classes[1] if lock is False else classes[0]
     size, description, guarded = ctypes.sizeof(ctype), description_of(ctype), lock is not False
+    if given is not None:
+        description += f" under {given.name}"  # all who use it must use the same
     made = _with_fields(cls, ctype)
     return made._make(name, space, ctype, description, size, first, exists, guarded, given, _sort_of(ctype))
 

@@ -92,11 +92,11 @@ class Space(native.Space):
 
         return Event(name, space=self)
 
-    def Condition(self, name: str | None = None, *lock: Any) -> Condition:
+    def Condition(self, name: str | None = None, lock: Any = None) -> Condition:
         """interlock.Condition in this space, over its own lock or one given."""
         from interlock.condition import Condition
 
-        return Condition(name, *lock, space=self)
+        return Condition(name, lock, space=self)
 
     def Barrier(
         self,
@@ -123,7 +123,7 @@ class Space(native.Space):
         return Array(name, typecode_or_type, size_or_initializer, lock=lock, space=self)
 
     def objects(self) -> list[ObjectInfo]:
-        """The named objects there are, in no order: a snapshot, stripe by stripe.
+        """The objects there are, anonymous ones too, in no order: a snapshot, stripe by stripe.
 
         Locks that nobody holds, waits for or remembers a dead owner of may be missing: the space forgets them at will.
         """

@@ -30,19 +30,23 @@ class Value(Guarded, native.Value, native.RLock):
             ctypes type without pointers; every opener must give the same. `Value(name, ctype * n)` makes an Array.
         *args: the first content, as for the ctypes type; the first opener has the say. Zeros if there are none.
         lock: True: a re-entrant lock of its own, under which `value` and a structure's fields are read and written. The
-            Value itself is that lock: acquire, release, with, hold, owner, recovered. A Lock or RLock: that one. False:
-            none, and neither get_lock() nor get_obj().
+            Value itself is that lock: acquire, release, with, hold, owner, recovered. A Lock or RLock: that one, which
+            then every opener must give; under a Lock, which is not re-entrant, `value` and fields cannot be used inside
+            `with`: they would wait for themselves. False: none, and neither get_lock() nor get_obj().
         space: a Space or its URL; None: the default space.
 
-    A structure's fields are attributes. The space keeps a named Value until Space.unlink(), which is refused while any
-    process has it; an anonymous one goes with the last process that has it, or, once pickled, with the one that made it.
+    `value =` cuts an int to fit, as ctypes does; add() and the others refuse. A structure's fields are attributes, so none
+    may be called like what every Value has (name, space, owner, add …).
+
+    The space keeps a named Value until Space.unlink(), which is refused while any process has it; an anonymous one goes
+    with the last process that has it. Once its maker has ended, its pickle cannot be opened any more.
 
     Fork: works in the child, which has the same memory.
     Owner's death: the lock is freed, and `recovered` tells whoever gets it next that the content may be half changed.
 
     Raises:
         TypeError: no such type, one with pointers, or arguments that are not for it.
-        ParameterMismatch: the name is in use with another type.
+        ParameterMismatch: the name is in use with another type, or under another lock.
         SpaceFull: no room in the file system: SIGBUS never.
         ValueError, KindMismatch, SpaceError: as for Lock.
     """

@@ -652,7 +652,7 @@ def test_bad_constructor_arguments_make_nothing(space, args, error, says):
 def test_another_type_is_refused(space, value):
     for other in ("Q", "d", "i", "c", BIG_INT, Point, ctypes.c_double):
         with pytest.raises(
-            interlock.ParameterMismatch, match=r"Value 'x' is in use with another type; open it with the same"
+            interlock.ParameterMismatch, match=r"Value 'x' is in use with another type or lock; open it with the same"
         ) as raised:
             space.Value("x", other)
     assert isinstance(raised.value, ValueError)
@@ -774,7 +774,7 @@ def test_pickled_anonymous_ones_stay(space):
 def test_unlink(space):
     """Refused for as long as anybody can reach the data: a handle, a view, the content itself, a child."""
     value = space.Value("x", "q", 5)
-    view, content = memoryview(space.Value("x", "q")), space.Value("x", "q", lock=space.Lock("l")).get_obj()
+    view, content = memoryview(space.Value("x", "q")), space.Value("x", "q", lock=False)._content
     child = forked_until_told()
     for hold in ("value", "view", "content", "child"):
         gc.collect()
@@ -1035,8 +1035,8 @@ def test_works_in_a_forked_child(space, value):
 
 def test_repr(space, value):
     assert repr(value) == "<interlock.Value 'x': c_longlong(5)>".replace("c_longlong", type(value.get_obj()).__name__)
-    for lock in (False, space.Lock("l")):
-        assert repr(space.Value("x", "q", lock=lock)).endswith("'x': " + repr(value.get_obj()) + ">")
+    assert repr(space.Value("x", "q", lock=False)).endswith("'x': " + repr(value.get_obj()) + ">")
+    assert repr(space.Value("y", "q", 5, lock=space.Lock("l"))).endswith("'y': " + repr(value.get_obj()) + ">")
     with held_elsewhere(value):
         assert "'x'" in repr(value)  # it does not wait
 
@@ -1047,3 +1047,35 @@ def test_subclass(space):
             return self.add(1)
 
     assert Counter("y", "i", 3, space=space).up() == 4
+
+
+def test_all_who_use_it_use_it_under_the_same_lock(space):
+    """Two locks would exclude nobody, and updates be lost."""
+    value = space.Value("x", "q")
+    with pytest.raises(interlock.ParameterMismatch, match="in use with another type or lock"):
+        space.Value("x", "q", lock=space.RLock("l"))
+    under = space.Value("y", "q", lock=space.RLock("l"))
+    assert space.Value("y", "q", lock=space.RLock("l")).get_lock().name == under.get_lock().name == "l"
+    for other in (True, space.RLock("m")):
+        with pytest.raises(interlock.ParameterMismatch):
+            space.Value("y", "q", lock=other)
+    assert value.value == under.value == 0
+
+
+def test_a_look_at_the_value_does_not_hide_a_death(space):
+    """Who only reads has not repaired anything: the next one to take the lock is told."""
+    value = space.Value("x", "q")
+    with Program(
+        """
+        import interlock, os, signal
+        interlock.Value("x", "q").acquire()
+        os.kill(os.getpid(), signal.SIGKILL)
+        """
+    ) as program:
+        program.end()
+    assert value.value == 0
+    value.value = 7
+    with value:
+        assert value.recovered.pid == program.pid
+    with value:
+        assert value.recovered is None
