@@ -132,6 +132,9 @@ static inline il_share kept_share(Handle *self)
     return slot != 0 && slot == il_load_relaxed(self->space->self) ? il_load_relaxed(&self->share) : 0;
 }
 
+/* Forgets an object that nobody else has a handle of, unless its stripe is taken. */
+void forget_object(il_space *segment, il_ref ref, bool with_data);
+
 /* What is known of the owner who died holding it, as a record. */
 PyObject *dead_owner(Handle *self, il_ref ref);
 

@@ -30,17 +30,13 @@ typedef struct {
 static Mapping *mappings;
 static pthread_mutex_t listing = PTHREAD_MUTEX_INITIALIZER;
 
-enum { FORGET_TRIES = 100 };
-
 /* If somebody else has it mapped it stays; so it does if its stripe is taken, until the next sweep. */
 static void forget(Mapping *self, bool with_data)
 {
     il_space *segment = self->space->segment;
     if (self->space->self != segment->self || (self->kept && self->made_by != il_self(segment)))
         return;
-    int code = IL_BUSY;
-    for (int tries = 0; code == IL_BUSY && tries < FORGET_TRIES; tries++)
-        code = il_table_forget(segment, self->ref, with_data, &(il_wait){.deadline_ns = IL_NOW});
+    forget_object(segment, self->ref, with_data);
 }
 
 static void enlist(Mapping *self)

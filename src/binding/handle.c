@@ -236,6 +236,13 @@ int share_of(Handle *self, il_ref ref, const il_wait *wait, il_share *share)
     return code;
 }
 
+void forget_object(il_space *segment, il_ref ref, bool with_data)
+{
+    int code = IL_BUSY;
+    for (int tries = 0; code == IL_BUSY && tries < STRIPE_TRIES; tries++)
+        code = il_table_forget(segment, ref, with_data, &(il_wait){.deadline_ns = IL_NOW});
+}
+
 /* Forgets an anonymous object with state to keep, which nobody else can have a handle of. If its stripe is taken it stays until
  * the space goes. */
 static void forget(Handle *self)
@@ -245,9 +252,7 @@ static void forget(Handle *self)
     if (!lasting || !self->rooted || self->made_at != il_load_relaxed(&forks) || self->space->self != segment->self ||
         self->made_by != il_self(segment))
         return;
-    int code = IL_BUSY;
-    for (int tries = 0; code == IL_BUSY && tries < STRIPE_TRIES; tries++)
-        code = il_table_forget(segment, il_load_relaxed(&self->ref), false, &(il_wait){.deadline_ns = IL_NOW});
+    forget_object(segment, il_load_relaxed(&self->ref), false);
 }
 
 int handle_traverse(PyObject *object, visitproc visit, void *arg)

@@ -53,6 +53,15 @@ static void unlock(il_space *space, il_ref ref)
         il_mutex_unlock(space, mutex, il_ref_key(ref), 0);
 }
 
+/* Leaving after a wake was used up: there may be a permit with others asleep. */
+static int leave(il_u32 *free, il_wait *wait, int code)
+{
+    if (wait->woken && (il_load_relaxed(free) & IL_PERMITS) != 0)
+        il_futex_wake(free, 1);
+    wait->woken = false;
+    return code;
+}
+
 int il_bounded_acquire(il_space *space, il_ref ref, il_share share, uint64_t holder, il_wait *wait)
 {
     il_cell *cell = il_ref_cell(space, ref);
@@ -63,7 +72,7 @@ int il_bounded_acquire(il_space *space, il_ref ref, il_share share, uint64_t hol
         il_wait gate = il__wait_inside(wait);
         int code = lock(space, ref, holder, &gate);
         if (code != IL_OK)
-            return code == IL_TIMEDOUT && wait->deadline_ns == IL_NOW ? IL_BUSY : code;
+            return leave(free, wait, code == IL_TIMEDOUT && wait->deadline_ns == IL_NOW ? IL_BUSY : code);
         /* A reaper may have died between emptying a share and saying so, and nobody asks about an empty share's owner. */
         if (doubt)
             recount(space, cell);
@@ -103,12 +112,8 @@ int il_bounded_acquire(il_space *space, il_ref ref, il_share share, uint64_t hol
             doubt = true;
             code = wait->restless ? IL_INTERRUPTED : IL_OK;
         }
-        if (code != IL_OK) {
-            if (wait->woken && (il_load_relaxed(free) & IL_PERMITS) != 0)
-                il_futex_wake(free, 1);
-            wait->woken = false;
-            return code;
-        }
+        if (code != IL_OK)
+            return leave(free, wait, code);
     }
 }
 

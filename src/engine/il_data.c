@@ -158,7 +158,8 @@ static int map(il_space *space, il_ref ref, const il_content *content, int fd, c
     void *base = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (base == MAP_FAILED)
         return fail(error, IL_SYSTEM, errno, 0);
-    il_store_relaxed(&il_ref_cell(space, ref)->state.data.made, 1);
+    /* Release: pairs with the acquire of whoever then does not find the file. */
+    il_store_release(&il_ref_cell(space, ref)->state.data.made, 1);
     *data = (il_data){.base = base, .mapped = length, .bytes = (unsigned char *)base + IL_DATA_AT};
     return IL_OK;
 }
@@ -173,7 +174,7 @@ int il_data_open(il_space *space, il_ref ref, const il_content *content, il_data
     if (code == IL_OK && content->size > (uint64_t)INT64_MAX - IL_DATA_AT)
         code = fail(error, IL_SPACE_FULL, EFBIG, content->size);
     while (code == IL_OK) {
-        /* Before the look for the file, which may be made at any time. Acquire: so that it is. */
+        /* Before the look for the file, which may be made at any time. Acquire: pairs with the release in map(). */
         bool made = il_load_acquire(&il_ref_cell(space, ref)->state.data.made);
         pthread_mutex_lock(&space->process->fork_mutex);
         int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW), failed = errno;

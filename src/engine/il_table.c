@@ -134,14 +134,19 @@ static bool has_data(const il_cell *cell)
     return kind == IL_KIND_VALUE || kind == IL_KIND_ARRAY;
 }
 
+static bool has_shares(const il_cell *cell)
+{
+    uint8_t kind = il_load_relaxed(&cell->kind);
+    return kind == IL_KIND_RWLOCK || kind == IL_KIND_BOUNDED_SEMAPHORE;
+}
+
 /* The reaper: ends what a dead filler began. It may have died before it knew whether the object could be forgotten: if somebody
  * has some of it, it could not. Its data goes last, so an object that still has its kind has that too. */
 static void give_up(il_space *space, uint32_t index, uint64_t word)
 {
     il_cell *cell = &space->cells[index];
     uint64_t key = word & IL_GENERATION;
-    uint8_t kind = il_load_relaxed(&cell->kind);
-    if (has_data(cell) || ((kind == IL_KIND_RWLOCK || kind == IL_KIND_BOUNDED_SEMAPHORE) && !il__shares_drop(space, cell)))
+    if (has_data(cell) || (has_shares(cell) && !il__shares_drop(space, cell)))
         il_store_release(&cell->mutex.word, previous_generation(key) | (word & IL_ORPHAN));
     else
         empty(space, index, key);
@@ -159,8 +164,7 @@ static bool seize(il_space *space, il_cell *cell, uint32_t remembered, uint64_t 
     /* Acquire: pairs with the release of the last owner or filler. */
     if (!il_cas_acquire(&cell->mutex.word, &word, *key | IL_FILLING | (word & IL_ORPHAN) | il_self(space)))
         return false;
-    uint8_t kind = il_load_relaxed(&cell->kind);
-    if ((kind != IL_KIND_RWLOCK && kind != IL_KIND_BOUNDED_SEMAPHORE) || il__shares_drop(space, cell))
+    if (!has_shares(cell) || il__shares_drop(space, cell))
         return true;
     /* Somebody reads, or has permits: back to the generation that was, in which nobody has missed anything. */
     il_store_release(&cell->mutex.word, word);

@@ -13,8 +13,8 @@
  * On an object that changes hands every few hundred nanoseconds, a wake for each attempt costs the owners more than the
  * work they do, and so does a line that travels between processors all the time. So a waiter that sees such an object
  * takes naps without asking for a wake, until it has what it wants or is IL_RESERVE_AFTER_NS older. It sees one by being woken
- * and overtaken, by a futex that changed before it was asleep, or, for a lock, by having had to wait for one just before. To nap is no more than
- * to be slow: no other process can tell. */
+ * and overtaken, by a futex that changed before it was asleep, or, for a lock, by having had to wait for one just before. To
+ * nap is no more than to be slow: no other process can tell. */
 #include <errno.h>
 
 #include "il_engine.h"
