@@ -577,7 +577,26 @@ static PyObject *data_name(PyObject *object, void *Py_UNUSED(closure))
     return Py_NewRef(((Data *)object)->handle.name);
 }
 
+/* _get(name), _put(name, value): an attribute of the content, under the lock. */
+static PyObject *data_get(PyObject *object, PyObject *name)
+{
+    Data *self = (Data *)object;
+    return enter(self) < 0 ? NULL : leave(self, PyObject_GetAttr(self->content, name));
+}
+
+static PyObject *data_put(PyObject *object, PyObject *args)
+{
+    Data *self = (Data *)object;
+    PyObject *name, *value;
+    if (!PyArg_ParseTuple(args, "OO", &name, &value) || enter(self) < 0 ||
+        leave_with(self, PyObject_SetAttr(self->content, name, value)) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef data_methods[] = {
+    {"_get", data_get, METH_O, NULL},
+    {"_put", data_put, METH_VARARGS, NULL},
     {"_travels", data_travels, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -138,24 +138,7 @@ def _with_fields(cls: Any, ctype: Any) -> Any:
 
 
 def _field(name: str) -> property:
-    def get(self: Any) -> Any:
-        with self._guard():
-            return getattr(self._content, name)
-
-    def put(self: Any, value: object) -> None:
-        with self._guard():
-            setattr(self._content, name, value)
-
-    return property(get, put)
-
-
-class _Nothing:
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-
-_NOTHING = _Nothing()
+    return property(lambda self: self._get(name), lambda self, value: self._put(name, value))
 
 
 class Shared(Base):
@@ -168,9 +151,6 @@ class Shared(Base):
         # The native base's: __new__ of the public classes takes other arguments.
         base: Any = native.Array if issubclass(cls, native.Array) else native.Value
         return cast("Self", base.__new__(cls, *arguments))
-
-    def _guard(self) -> Any:
-        return _NOTHING
 
     def __reduce__(self) -> tuple[Any, ...]:
         self._travels()
@@ -201,9 +181,6 @@ class Guarded(Shared, LockLike):
         """The ctypes object in shared memory, to be used under the lock."""
         return self._content
 
-    def _guard(self) -> Self:
-        return self
-
 
 class Under(Shared):
     """The content with a lock that was given."""
@@ -226,9 +203,6 @@ class Under(Shared):
     def get_obj(self) -> Any:
         """The ctypes object in shared memory, to be used under the lock."""
         return self._content
-
-    def _guard(self) -> Any:
-        return self.get_lock()
 
     def __enter__(self) -> bool:
         return self.get_lock().__enter__()

@@ -1062,20 +1062,29 @@ def test_all_who_use_it_use_it_under_the_same_lock(space):
     assert value.value == under.value == 0
 
 
-def test_a_look_at_the_value_does_not_hide_a_death(space):
+@pytest.mark.parametrize(
+    ("code", "look"),
+    [
+        ("Value('x', 'q')", lambda value: value.value),
+        ("Value('x', 'q')", lambda value: setattr(value, "value", 7)),
+        ("Value('x', Point)", lambda value: value.x),
+        ("Value('x', Point)", lambda value: setattr(value, "x", 7)),
+        ("Array('x', 'q', 3)", lambda array: array[1:]),
+    ],
+)
+def test_a_look_does_not_hide_a_death(space, code, look):
     """Who only reads has not repaired anything: the next one to take the lock is told."""
-    value = space.Value("x", "q")
-    with Program(
-        """
+    program = f"""
         import interlock, os, signal
-        interlock.Value("x", "q").acquire()
+        from tests.unit.test_value import Point
+        interlock.{code}.acquire()
         os.kill(os.getpid(), signal.SIGKILL)
-        """
-    ) as program:
-        program.end()
-    assert value.value == 0
-    value.value = 7
-    with value:
-        assert value.recovered.pid == program.pid
-    with value:
-        assert value.recovered is None
+    """
+    thing = eval(f"space.{code}", {"space": space, "Point": Point})
+    with Program(program, cwd=Path(__file__).parents[2]) as holder:
+        holder.end()
+    look(thing)
+    with thing:
+        assert thing.recovered.pid == holder.pid
+    with thing:
+        assert thing.recovered is None
