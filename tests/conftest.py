@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,3 +36,15 @@ def directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def space(directory: Path) -> interlock.Space:
     """The default space of `directory`: the one that programs started by the test use without saying so."""
     return interlock.Space("shm:default")
+
+
+@pytest.fixture
+def tiny(directory: Path) -> Iterator[Path]:
+    """A tmpfs of three megabytes."""
+    mount = directory / "tiny"
+    mount.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", mount], capture_output=True, check=False)
+    if made.returncode != 0:
+        pytest.skip(f"no permission to mount a tmpfs: {made.stderr.decode().strip()}")
+    yield mount
+    subprocess.run(["umount", "-l", mount], check=True)

@@ -7,6 +7,7 @@ import gc
 import multiprocessing
 import os
 import pickle
+import select
 import signal
 import sys
 
@@ -337,7 +338,7 @@ def test_a_child_keeps_the_data_while_its_parent_goes(space):
         os.wait()
     """
     with Program(code) as program:
-        int(program.line())
+        child = os.pidfd_open(int(program.line()))
         program.process.kill()
         program.process.wait()
         with Program("import interlock; interlock.Value(None, 'i')") as other:
@@ -346,7 +347,7 @@ def test_a_child_keeps_the_data_while_its_parent_goes(space):
         for number in (14, 25):
             program.say("go on")
             assert program.line() == f"{number} 0.5 1"
-    until(lambda: not users(space))
+    ended(child)
     with Program("import interlock; interlock.Value(None, 'i')") as other:
         assert other.end()[0] == 0
     assert data_files(space) == []
@@ -358,6 +359,12 @@ def maps_data(pid, space):
             return space.path + "." in maps.read()
     except OSError:
         return False
+
+
+def ended(pidfd):
+    """Waits until the kernel has taken the process apart. What it mapped goes before the locks on what it mapped."""
+    assert select.select([pidfd], [], [], HANG_SECONDS)[0]
+    os.close(pidfd)
 
 
 def users(space):
@@ -372,9 +379,9 @@ def test_unlink_is_refused_while_a_child_has_it(space):
         assert maker.end() == (0, "", "")  # of the maker alone: the child has closed its streams
         with pytest.raises(RuntimeError, match=r"'named' is in use.*a process has its data"):
             space.unlink("named")
-        (child,) = users(space)
-        os.kill(child, signal.SIGKILL)  # nobody else waits for it
-        until(lambda: not users(space))
+        (child,) = map(os.pidfd_open, users(space))
+        signal.pidfd_send_signal(child, signal.SIGKILL)  # nobody else waits for it
+        ended(child)
     space.unlink("named")
 
 

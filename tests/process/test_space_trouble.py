@@ -165,18 +165,6 @@ def test_fifo_in_its_place(directory):
     assert type(refusal()) is interlock.LayoutMismatch
 
 
-@pytest.fixture
-def tiny(directory):
-    """A tmpfs of three megabytes."""
-    mount = directory / "tiny"
-    mount.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", mount], capture_output=True, check=False)
-    if made.returncode != 0:
-        pytest.skip(f"no permission to mount a tmpfs: {made.stderr.decode().strip()}")
-    yield mount
-    subprocess.run(["umount", "-l", mount], check=True)
-
-
 def test_no_room_to_make_it(tiny, monkeypatch):
     (tiny / "filler").write_bytes(b"x" * 2_500_000)
     monkeypatch.setenv("INTERLOCK_DIR", str(tiny))

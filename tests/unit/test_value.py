@@ -8,7 +8,6 @@ import errno
 import gc
 import os
 import pickle
-import subprocess
 import threading
 from pathlib import Path
 
@@ -893,18 +892,6 @@ def test_a_symbolic_link_in_place_of_the_file_is_not_followed(space, directory):
     os.symlink(directory / "elsewhere", directory / file)
     with pytest.raises(interlock.SpaceUnavailable):
         space.Value("x", "q")
-
-
-@pytest.fixture
-def tiny(directory):
-    """A tmpfs of three megabytes."""
-    mount = directory / "tiny"
-    mount.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", mount], capture_output=True, check=False)
-    if made.returncode != 0:
-        pytest.skip(f"no permission to mount a tmpfs: {made.stderr.decode().strip()}")
-    yield mount
-    subprocess.run(["umount", "-l", mount], check=True)
 
 
 def test_full_file_system(tiny, monkeypatch):
