@@ -64,19 +64,22 @@
 #define enters_first true
 #endif
 
-#define OUT 0
-#define WAITING 1
+#define OUT 0 /* LEFT, too */
+#define WAITING 1 /* ASLEEP, too */
 #define GRANTED 2
+
+#define QUEUE 8
+#define GONE (CONSUMERS + 1) /* a record that its waiter has given up and nobody has taken out yet */
 
 byte items = 0;
 byte producers_left = PRODUCERS;
 byte crashes = 0;
 byte lock = 0; /* its holder, 0: free */
-byte queue[CONSUMERS];
+byte queue[QUEUE];
 byte length = 0;
-byte state[CONSUMERS + 1];
-bool dead[CONSUMERS + 1];     /* no instruction will come from it any more … */
-bool disowned[CONSUMERS + 1]; /* … and a reaper has taken its name off the record */
+byte state[CONSUMERS + 2];
+bool dead[CONSUMERS + 2];     /* no instruction will come from it any more … */
+bool disowned[CONSUMERS + 2]; /* … and a reaper has taken its name off the record */
 
 #define STEP(...)                                                                                                      \
     if                                                                                                                 \
@@ -96,16 +99,12 @@ bool disowned[CONSUMERS + 1]; /* … and a reaper has taken its name off the rec
     }
 
 #define is_granted_to_dead(at) (at < length && state[queue[at]] == GRANTED && dead[queue[at]])
+#define before_me(at, rest) (queue[at] != me && (is_granted_to_dead(at) || rest))
 #define one_died_before_me                                                                                             \
-    (queue[0] != me && (is_granted_to_dead(0) || (queue[1] != me && (is_granted_to_dead(1) || third))))
-#if CONSUMERS > 3
-#define third (queue[2] != me && is_granted_to_dead(2))
-#else
-#define third false
-#endif
+    before_me(0, before_me(1, before_me(2, before_me(3, before_me(4, before_me(5, before_me(6, false)))))))
 
 inline remove(at) {
-    for (j : at .. CONSUMERS - 2) {
+    for (j : at .. QUEUE - 2) {
         queue[j] = queue[j + 1];
     }
     length--;
@@ -115,13 +114,13 @@ inline remove(at) {
 /* grant() after il__queue_left(), and il__queue_tidy() */
 inline notify(count) {
     n = count;
-    for (i : 0 .. CONSUMERS - 1) {
+    for (i : 0 .. QUEUE - 1) {
         if
         :: counts_left && i < length && disowned[queue[i]] && state[queue[i]] == GRANTED -> n++
         :: else
         fi
     }
-    for (i : 0 .. CONSUMERS - 1) {
+    for (i : 0 .. QUEUE - 1) {
         if
         :: i < length && n > 0 && state[queue[i]] == WAITING && !disowned[queue[i]] -> state[queue[i]] = GRANTED; n--
         :: else
@@ -153,10 +152,11 @@ active [CONSUMERS] proctype consumer()
 {
     byte me = _pid + 1;
     byte i, j, n, found;
-    bool quits;
+    bool quits, has;
+    disowned[GONE] = true;
 
 again:
-    atomic { quits = false; found = 0; i = 0; j = 0; n = 0 }
+    atomic { quits = false; has = false; found = 0; i = 0; j = 0; n = 0 }
     STEP( lock == 0; lock = me );
 look:
     STEP(
@@ -166,7 +166,7 @@ look:
         :: items == 0 && !enters_first -> lock = 0
         fi
     );
-    STEP( queue[length] = me; length++; state[me] = WAITING );
+    STEP( assert(length < QUEUE); queue[length] = me; length++; state[me] = WAITING );
     if
     :: enters_first -> STEP( lock = 0 )
     :: else
@@ -204,7 +204,11 @@ take_back:
     :: else
     fi;
     STEP( lock == 0; lock = me );
-    STEP( /* il_condition_leave */
+    if
+    :: state[me] == GRANTED && !quits -> goto leave_granted
+    :: else
+    fi;
+    STEP( /* il_condition_leave, under the stripe */
         n = state[me];
         if
         :: n == GRANTED && quits && passes_on ->
@@ -227,6 +231,26 @@ take_back:
         :: else
         fi
     );
+    goto again_locked;
+
+leave_granted: /* il_condition_leave, without the stripe */
+    STEP( state[me] = OUT; has = items > 0; items = items - (has -> 1 : 0) ); /* at once, as above */
+    STEP(
+        i = 0;
+        do
+        :: i < length && queue[i] != me -> i++
+        :: else -> break
+        od;
+        if
+        :: i < length -> queue[i] = GONE
+        :: else
+        fi;
+        i = 0
+    );
+    if
+    :: has -> STEP( lock = 0; goto done )
+    :: else
+    fi;
 again_locked:
     if
     :: quits -> STEP( lock = 0; goto done )

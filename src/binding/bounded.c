@@ -35,7 +35,7 @@ static int acquire(Handle *self, uint64_t deadline)
 {
     il_ref ref = il_load_relaxed(&self->ref);
     il_share share = kept_share(self);
-    if (share != 0 && il_bounded_acquire_fast(self->space->segment, ref, share))
+    if (share != 0 && (il_bounded_acquire_fast(self->space->segment, share) || il_bounded_try(self->space->segment, ref, share)))
         return 1;
     call how = {self, this_token(), 1};
     il_wait wait = wait_until(deadline);
@@ -48,18 +48,22 @@ static int release_once(il_space *space, il_ref ref, il_wait *wait, void *argume
     const call *how = argument;
     il_share share;
     int code = share_of(how->self, ref, wait, &share);
-    return code == IL_OK ? il_bounded_release(space, ref, share, how->token, how->count) : code;
+    return code == IL_OK ? il_bounded_release(space, ref, share, how->token, how->count, wait) : code;
 }
 
 static PyObject *release(Handle *self, uint32_t count)
 {
     il_ref ref = il_load_relaxed(&self->ref);
     il_share share = kept_share(self);
-    if (count == 1 && share != 0 && il_bounded_release_fast(self->space->segment, ref, share))
-        Py_RETURN_NONE;
+    if (count == 1 && share != 0) {
+        int given = il_bounded_release_fast(self->space->segment, ref, share);
+        if (given == IL_GIVEN)
+            Py_RETURN_NONE;
+        if (given == IL_GIVEN_MEANWHILE)
+            count = 0;
+    }
     call how = {self, this_token(), count};
-    il_wait wait = wait_until(IL_FOREVER);
-    return perform(self, release_once, &how, &wait, &ref) == IL_OK ? Py_NewRef(Py_None) : NULL;
+    return perform_quickly(self, release_once, &how, &ref) == IL_OK ? Py_NewRef(Py_None) : NULL;
 }
 
 static PyObject *bounded_acquire(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)

@@ -19,10 +19,12 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "atomic
 #define il_load_acquire(p) atomic_load_explicit((p), memory_order_acquire)
 #define il_store_relaxed(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
 #define il_store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
+#define il_store_seq_cst(p, v) atomic_store_explicit((p), (v), memory_order_seq_cst)
 #define il_load_seq_cst(p) atomic_load_explicit((p), memory_order_seq_cst)
 /* Orders a store before it against a load after it, as nothing weaker does. */
 #define il_fence() atomic_thread_fence(memory_order_seq_cst)
 #define il_add_relaxed(p, v) atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
+#define il_add_release(p, v) atomic_fetch_add_explicit((p), (v), memory_order_release)
 
 static inline bool il_cas_relaxed(il_u64 *p, uint64_t *expected, uint64_t desired)
 {

@@ -1,15 +1,24 @@
 /* BoundedSemaphore: a limit. A permit belongs to the process that took it and comes back when that dies.
  *
- * What each process has is in its share, which is the truth; `free`, what nobody has, is a cache of bound - sum. Both change under
- * the cell's mutex only, and a death in between marks the mutex; whoever has it next counts anew. So permits neither leak nor
- * multiply.
+ * What each process has is in its share, which is the truth; `free`, what nobody has, is a cache of bound - sum. Permits move
+ * between the two under the cell's mutex only, and a death in between marks the mutex; whoever has it next counts anew. So
+ * permits neither leak nor multiply.
  *
- *   acquire   free > 0     -> share + 1, free - 1
- *             free = 0     -> WAITERS set in `free`, the mutex unlocked, sleep on `free`; at the end of a slice, and before a try
- *                             fails, the processes that have permits are asked about, and the dead are reaped
- *   release   share >= n   -> share - n, free + n, WAITERS cleared; n are woken if it was set
+ * Within its share, a process gives one permit back and takes it again without the mutex: the share keeps it (IL_KEPT) until
+ * somebody wants it who finds none free. `hint` says that a share may keep one.
+ *
+ *   acquire   kept         -> share + 1, not kept        one compare-and-swap
+ *             free > 0     -> share + 1, free - 1
+ *             free = 0     -> gathers what shares keep, if there is the hint; if that is none, sets WAITERS, gathers again, unlocks
+ *                             the mutex and sleeps on `free`; at the end of a slice, and before a try fails, the processes
+ *                             that have permits are asked about, and the dead are reaped
+ *   release   no WAITERS   -> share - 1, kept; then the hint, if it is missing; then looks for WAITERS that came meanwhile
+ *             else         -> share - n, and what was kept; free + all that, WAITERS cleared; as many are woken
  *   reaper                 -> share = 0, stale = 1, one is woken. It never waits for the mutex
- *   mutex marked, or stale -> free = bound - sum, by whoever locks the mutex next */
+ *   mutex marked, or stale -> free = bound - sum, by whoever locks the mutex next
+ *
+ * Nobody who set WAITERS takes it back, only who gives a permit and wakes: another may fall asleep on account of it meanwhile.
+ * models/bounded.pml is this file. */
 #include "il_engine.h"
 #include "il_platform.h"
 
@@ -26,10 +35,36 @@ static void recount(il_space *space, il_cell *cell)
     il_store_relaxed(&cell->stale, 0);
     /* The flag goes first: a reaper that empties a share from here on sets it again. */
     il_fence();
-    for (uint32_t at = il_load_acquire(&cell->state.shares.first); at != 0; at = il_load_relaxed(&space->records[at].next))
-        taken += (uint32_t)il_load_acquire(&space->records[at].count); /* pairs with the reaper's release */
+    for (uint32_t at = il_load_acquire(&cell->state.shares.first); at != 0; at = il_load_relaxed(&space->records[at].next)) {
+        uint64_t count = il_load_acquire(&space->records[at].count); /* pairs with the reaper's release */
+        taken += (count & IL_PERMITS) + ((count & IL_KEPT) != 0);
+    }
+    /* Whoever died may have been gathering. */
+    il_store_relaxed(&cell->state.shares.hint, 1);
     uint32_t kept = il_load_relaxed(&cell->state.shares.free) & IL_PERMIT_WAITERS;
     il_store_relaxed(&cell->state.shares.free, kept | (taken < bound ? bound - (uint32_t)taken : 0));
+}
+
+/* Takes from the shares what they keep. How many that were. */
+static uint32_t gather(il_space *space, il_cell *cell)
+{
+    uint32_t found = 0;
+    il_u32 *hint = &cell->state.shares.hint;
+    /* Either we see the hint of one who keeps a permit, or that sees WAITERS, if we have set it. */
+    il_fence();
+    if (!il_load_relaxed(hint))
+        return 0;
+    il_store_relaxed(hint, 0);
+    /* Either we see what it keeps, or it sees that the hint is missing. */
+    il_fence();
+    for (uint32_t at = il_load_acquire(&cell->state.shares.first); at != 0; at = il_load_relaxed(&space->records[at].next)) {
+        il_u64 *count = &space->records[at].count;
+        uint64_t had = il_load_relaxed(count);
+        while ((had & IL_KEPT) && !il_cas_acquire(count, &had, had & ~(uint64_t)IL_KEPT)) {
+        }
+        found += (had & IL_KEPT) != 0;
+    }
+    return found;
 }
 
 static int lock(il_space *space, il_ref ref, uint64_t holder, il_wait *wait)
@@ -56,10 +91,26 @@ static void unlock(il_space *space, il_ref ref)
 /* Leaving after a wake was used up: there may be a permit with others asleep. */
 static int leave(il_u32 *free, il_wait *wait, int code)
 {
-    if (wait->woken && (il_load_relaxed(free) & IL_PERMITS) != 0)
+    if (wait->woken)
         il_futex_wake(free, 1);
     wait->woken = false;
     return code;
+}
+
+bool il_bounded_try(il_space *space, il_ref ref, il_share share)
+{
+    il_cell *cell = il_ref_cell(space, ref);
+    il_u64 *count = il_share_count(space, share);
+    if (!il_mutex_try_bare(&cell->mutex, il_ref_key(ref), il_self(space)))
+        return false;
+    uint32_t left = il_load_relaxed(&cell->state.shares.free);
+    bool can = (left & IL_PERMITS) != 0 && il_load_relaxed(count) >> 32 == share >> 32 && !il_load_relaxed(&cell->stale);
+    if (can) {
+        il_add_release(count, 1);
+        il_store_release(&cell->state.shares.free, left - 1);
+    }
+    unlock(space, ref);
+    return can;
 }
 
 int il_bounded_acquire(il_space *space, il_ref ref, il_share share, uint64_t holder, il_wait *wait)
@@ -77,34 +128,40 @@ int il_bounded_acquire(il_space *space, il_ref ref, il_share share, uint64_t hol
         if (doubt)
             recount(space, cell);
         doubt = false;
-        uint64_t had = il_load_relaxed(count);
-        uint32_t left = il_load_relaxed(free);
-        if (had >> 32 != share >> 32) {
+        if (il_load_relaxed(count) >> 32 != share >> 32) {
             unlock(space, ref);
-            return IL_STALE;
+            return leave(free, wait, IL_STALE);
+        }
+        uint32_t left = il_load_relaxed(free);
+        if ((left & IL_PERMITS) == 0)
+            left += gather(space, cell);
+        uint64_t now = (left & IL_PERMITS) == 0 && wait->deadline_ns != IL_NOW ? il__wait_now(wait) : 0;
+        bool sleeps = (left & IL_PERMITS) == 0 && now < wait->deadline_ns;
+        if (sleeps || wait->slept) {
+            /* Others may still sleep if we did. */
+            left |= IL_PERMIT_WAITERS;
+            il_store_relaxed(free, left);
+            left += gather(space, cell);
         }
         if ((left & IL_PERMITS) != 0) {
-            il_store_release(count, had + 1);
-            il_store_release(free, (left - 1) | (wait->slept ? IL_PERMIT_WAITERS : 0));
+            il_add_release(count, 1);
+            il_store_release(free, left - 1);
             unlock(space, ref);
-            /* Permits that came while we were on our way woke nobody, since WAITERS was clear. */
-            if (wait->slept && (left & IL_PERMITS) > 1)
+            /* Permits that came while WAITERS was clear woke nobody. */
+            if ((left & IL_PERMIT_WAITERS) && (left & IL_PERMITS) > 1)
                 il_futex_wake(free, 1);
             wait->woken = false;
             return IL_OK;
         }
-        bool waits = wait->deadline_ns != IL_NOW;
-        uint64_t now = il__wait_now(wait);
-        if (waits && now < wait->deadline_ns)
-            il_store_relaxed(free, IL_PERMIT_WAITERS);
+        il_store_relaxed(free, left);
         unlock(space, ref);
-        if (!waits || now >= wait->deadline_ns) {
+        if (!sleeps) {
             if (!looked) {
                 il__shares_reap(space, ref);
                 looked = doubt = true;
                 continue;
             }
-            return waits ? IL_TIMEDOUT : IL_BUSY;
+            return wait->deadline_ns != IL_NOW ? IL_TIMEDOUT : IL_BUSY;
         }
         code = il__wait_sleep(space, free, IL_PERMIT_WAITERS, 0, wait, now);
         if (code == IL_BUSY) {
@@ -117,32 +174,44 @@ int il_bounded_acquire(il_space *space, il_ref ref, il_share share, uint64_t hol
     }
 }
 
-int il_bounded_release(il_space *space, il_ref ref, il_share share, uint64_t holder, uint32_t count)
+int il_bounded_release(il_space *space, il_ref ref, il_share share, uint64_t holder, uint32_t count, const il_wait *wait)
 {
     il_cell *cell = il_ref_cell(space, ref);
+    il_u32 *free = &cell->state.shares.free;
     il_u64 *mine = il_share_count(space, share);
-    il_wait gate = {.deadline_ns = IL_FOREVER};
+    il_wait gate = il__wait_inside(wait);
     int code;
     do
         code = lock(space, ref, holder, &gate);
     while (code == IL_INTERRUPTED);
     if (code != IL_OK)
-        return code;
-    uint64_t had = il_load_relaxed(mine);
-    uint32_t left = il_load_relaxed(&cell->state.shares.free);
-    if (had >> 32 != share >> 32 || (uint32_t)had < count) {
-        unlock(space, ref);
-        return had >> 32 != share >> 32 ? IL_STALE : IL_NOT_HELD;
-    }
-    il_store_release(mine, had - count);
-    il_store_release(&cell->state.shares.free, (left & IL_PERMITS) + count);
+        return code == IL_TIMEDOUT ? IL_BUSY : code;
+    uint32_t left = il_load_relaxed(free);
+    bool waited_for = (left & IL_PERMIT_WAITERS) != 0;
+    uint64_t had = il_load_relaxed(mine), has;
+    do { /* against other threads, which take what is kept or give theirs back */
+        if (had >> 32 != share >> 32 || (had & IL_PERMITS) < count) {
+            unlock(space, ref);
+            return had >> 32 != share >> 32 ? IL_STALE : IL_NOT_HELD;
+        }
+        has = (waited_for ? had & ~(uint64_t)IL_KEPT : had) - count;
+    } while (!il_cas_release(mine, &had, has));
+    uint32_t given = count + (waited_for && (had & IL_KEPT));
+    if (given > 0)
+        il_store_release(free, (left & IL_PERMITS) + given);
     unlock(space, ref);
-    if (left & IL_PERMIT_WAITERS)
-        il_futex_wake(&cell->state.shares.free, count < INT32_MAX ? (int)count : INT32_MAX);
+    if (waited_for && given > 0)
+        il_futex_wake(free, given < INT32_MAX ? (int)given : INT32_MAX);
     return IL_OK;
 }
 
 uint32_t il_bounded_free(il_space *space, il_ref ref)
 {
-    return il_load_relaxed(&il_ref_cell(space, ref)->state.shares.free) & IL_PERMITS;
+    il_cell *cell = il_ref_cell(space, ref);
+    uint64_t taken = 0;
+    uint32_t at = il_load_acquire(&cell->state.shares.first);
+    /* A record that went with the name ends the walk, as in il__shares_reap. */
+    for (; at != 0 && il_load_relaxed(&space->records[at].object) == ref; at = il_load_relaxed(&space->records[at].next))
+        taken += il_load_relaxed(&space->records[at].count) & IL_PERMITS;
+    return taken < bound_of(cell) ? bound_of(cell) - (uint32_t)taken : 0;
 }

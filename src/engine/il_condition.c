@@ -1,9 +1,11 @@
 /* Condition: threads wait in the order of arrival until they are notified. Its lock is the binding's business.
  *
- *   (none)    waiter, with the lock   -> WAITING   enters at the end of the queue, then releases the lock and sleeps
- *   WAITING   notifier                -> GRANTED   the first who live; they are woken, at best once the lock is free
- *             the waiter              -> (none)    deadline or signal, once it has the lock back
- *   GRANTED   the waiter              -> (none)    once it has the lock back
+ *   (none)    waiter, with the lock   -> WAITING   enters at the end of the queue, then releases the lock
+ *   WAITING   the waiter              -> ASLEEP    and sleeps
+ *   WAITING,  notifier                -> GRANTED   the first who live; who was ASLEEP is woken, at best once the lock is free
+ *   ASLEEP    the waiter              -> (none)    deadline or signal, once it has the lock back
+ *   GRANTED   the waiter              -> LEFT      once it has the lock back; then its record has no owner
+ *   no owner  notifier                -> (none)    whether it left or died; of the dead who were GRANTED, others are notified
  *
  * Nobody's death swallows a notification. A waiter stays in the queue until it has the lock again; if it dies before, or was
  * dead when it was notified, it still stands there as GRANTED, and is looked after by the waiters behind it, at the ends of their
@@ -13,25 +15,34 @@
 #include "il_engine.h"
 #include "il_platform.h"
 
-/* Grants to the first `count` who wait and are not known to be dead. `only`: NULL to wake them now; else the record of the one, IL_SEVERAL, or 0. Held:
- * the stripe. */
-static void grant(il_space *space, il_ref ref, uint64_t count, uint32_t *only)
+static bool waits(uint32_t state)
 {
-    uint32_t granted = 0;
+    return state == IL_WAIT_WAITING || state == IL_WAIT_ASLEEP;
+}
+
+/* Grants to the first `count` who wait and are not known to be dead. Of those who sleep, `asleep` is the record of the one,
+ * IL_SEVERAL, or 0; NULL: they are woken now. Held: the stripe. */
+static void grant(il_space *space, il_ref ref, uint64_t count, uint32_t *asleep)
+{
+    uint32_t sleepers = 0;
     uint32_t at = il_load_relaxed(&il_ref_cell(space, ref)->state.queue.first);
     for (; at != 0 && count > 0; at = il_load_relaxed(&space->records[at].next)) {
         il_record *record = &space->records[at];
-        if (il_load_relaxed(&record->state) != IL_WAIT_WAITING || il__record_owner(record) == 0)
+        uint32_t state = il_load_relaxed(&record->state);
+        if (!waits(state) || il__record_owner(record) == 0)
             continue;
-        /* Release: what the notifier did before is seen by the waiter. */
-        il_store_release(&record->state, IL_WAIT_GRANTED);
-        if (only == NULL)
-            il_futex_wake(&record->state, 1);
-        granted = granted == 0 ? at : IL_SEVERAL;
+        /* Release: what the notifier did before is seen by the waiter. Fails at most once, when that goes to sleep. */
+        while (!il_cas32_release(&record->state, &state, IL_WAIT_GRANTED)) {
+        }
         count--;
+        if (state != IL_WAIT_ASLEEP)
+            continue;
+        sleepers = sleepers == 0 ? at : IL_SEVERAL;
+        if (asleep == NULL)
+            il_futex_wake(&record->state, 1);
     }
-    if (only != NULL)
-        *only = granted;
+    if (asleep != NULL)
+        *asleep = sleepers;
 }
 
 int il_condition_enter(il_space *space, il_ref ref, const il_wait *wait, il_ticket *ticket)
@@ -105,12 +116,15 @@ int il_condition_wait(il_space *space, il_ref ref, il_ticket ticket, il_wait *wa
         if (!il__record_is_mine(space, ticket))
             return il_load_relaxed(&space->wiped) ? IL_WIPED : IL_NOT_OWNER;
         /* Acquire: pairs with the release of the notifier. */
-        if (il_load_acquire(state) != IL_WAIT_WAITING)
+        uint32_t seen = il_load_acquire(state);
+        if (!waits(seen))
             return IL_OK;
         uint64_t now = il__wait_now(wait);
         if (now >= wait->deadline_ns)
             return IL_TIMEDOUT;
-        int code = il__wait_sleep(space, state, IL_WAIT_WAITING, 0, wait, now);
+        if (seen == IL_WAIT_WAITING && !il_cas32_relaxed(state, &seen, IL_WAIT_ASLEEP))
+            continue;
+        int code = il__wait_sleep(space, state, IL_WAIT_ASLEEP, 0, wait, now);
         if (code == IL_BUSY) {
             code = look_after(space, ref, (uint32_t)ticket);
             if (code == IL_OK && wait->restless)
@@ -123,6 +137,14 @@ int il_condition_wait(il_space *space, il_ref ref, il_ticket ticket, il_wait *wa
 
 int il_condition_leave(il_space *space, il_ref ref, il_ticket ticket, const il_wait *wait, bool pass_on)
 {
+    if (!pass_on && il__record_is_mine(space, ticket) &&
+        il_load_acquire(&space->records[(uint32_t)ticket].state) == IL_WAIT_GRANTED) {
+        /* In this order, since a record without an owner that says GRANTED is a dead one's. No stripe: the next notifier takes
+         * the record out, as it does a dead one's. */
+        il_store_release(&space->records[(uint32_t)ticket].state, IL_WAIT_LEFT);
+        il__record_free(space, ticket);
+        return true;
+    }
     int code = il__object_lock(space, ref, wait);
     if (code != IL_OK)
         return code;
@@ -147,7 +169,7 @@ int il_condition_waiters(il_space *space, il_ref ref, const il_wait *wait, uint3
     *count = 0;
     uint32_t at = il_load_relaxed(&il_ref_cell(space, ref)->state.queue.first);
     for (; at != 0; at = il_load_relaxed(&space->records[at].next))
-        *count += il__record_owner(&space->records[at]) != 0 && il_load_relaxed(&space->records[at].state) == IL_WAIT_WAITING;
+        *count += il__record_owner(&space->records[at]) != 0 && waits(il_load_relaxed(&space->records[at].state));
     il__object_unlock(space, ref);
     return IL_OK;
 }

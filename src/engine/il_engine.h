@@ -392,43 +392,45 @@ uint64_t il_rwlock_readers(il_space *space, il_ref ref);
 
 /* --- the bounded semaphore (il_bounded.c): permits that belong to the process which took them --- */
 
-/* Takes one permit, or gives it back, if nobody is at the mutex and nobody waits. False: take the long way. The share is
- * written first: should we die between the two, a reaper empties it and has the free permits counted anew. */
-static inline bool il__bounded_move(il_space *space, il_ref ref, il_share share, bool take)
+/* Takes the permit that the share keeps. False: it keeps none; take the long way. */
+static inline bool il_bounded_acquire_fast(il_space *space, il_share share)
+{
+    il_u64 *count = il_share_count(space, share);
+    uint64_t had = il_load_relaxed(count);
+    while ((had & IL_KEPT) && had >> 32 == share >> 32) {
+        /* Acquire: pairs with the release of who gave it back, perhaps another thread. */
+        if (il_cas_acquire(count, &had, (had & ~(uint64_t)IL_KEPT) + 1))
+            return true;
+    }
+    return false;
+}
+
+enum { IL_GIVEN, IL_GIVEN_MEANWHILE, IL_NOT_GIVEN };
+
+/* Gives one permit back, for the share to keep. IL_NOT_GIVEN: take the long way. IL_GIVEN_MEANWHILE: somebody waits; give
+ * back what is kept, by il_bounded_release of 0. */
+static inline int il_bounded_release_fast(il_space *space, il_ref ref, il_share share)
 {
     il_cell *cell = il_ref_cell(space, ref);
     il_u64 *count = il_share_count(space, share);
-    il_u32 *free = &cell->state.shares.free;
-    uint64_t key = il_ref_key(ref);
-    uint32_t slot = il_self(space);
-    if (!il_mutex_try_bare(&cell->mutex, key, slot))
-        return false;
     uint64_t had = il_load_relaxed(count);
-    uint32_t left = il_load_relaxed(free);
-    bool can = take ? (left & IL_PERMITS) != 0 : !(left & IL_PERMIT_WAITERS) && (uint32_t)had != 0;
-    can = can && had >> 32 == share >> 32 && !il_load_relaxed(&cell->stale);
-    if (can) {
-        il_store_release(count, take ? had + 1 : had - 1);
-        il_store_release(free, take ? left - 1 : left + 1);
-    }
-    if (!il_mutex_unlock_fast(&cell->mutex, key, slot))
-        il_mutex_unlock(space, &cell->mutex, key, 0);
-    return can;
+    do {
+        if (had >> 32 != share >> 32 || (had & IL_PERMITS) == 0 || (had & IL_KEPT) ||
+            (il_load_relaxed(&cell->state.shares.free) & IL_PERMIT_WAITERS))
+            return IL_NOT_GIVEN;
+        /* In the order of all: see gather() in il_bounded.c. */
+    } while (!il_cas_seq_cst(count, &had, (had - 1) | IL_KEPT));
+    if (!il_load_seq_cst(&cell->state.shares.hint))
+        il_store_seq_cst(&cell->state.shares.hint, 1);
+    return il_load_seq_cst(&cell->state.shares.free) & IL_PERMIT_WAITERS ? IL_GIVEN_MEANWHILE : IL_GIVEN;
 }
 
-static inline bool il_bounded_acquire_fast(il_space *space, il_ref ref, il_share share)
-{
-    return il__bounded_move(space, ref, share, true);
-}
-
-static inline bool il_bounded_release_fast(il_space *space, il_ref ref, il_share share)
-{
-    return il__bounded_move(space, ref, share, false);
-}
 /* IL_OK, IL_BUSY, IL_TIMEDOUT, IL_INTERRUPTED, IL_STALE or an error. */
 int il_bounded_acquire(il_space *space, il_ref ref, il_share share, uint64_t holder, il_wait *wait);
-/* IL_NOT_HELD: this process has fewer than `count`, and none was given back. */
-int il_bounded_release(il_space *space, il_ref ref, il_share share, uint64_t holder, uint32_t count);
+/* As its first turn, if nobody is at the mutex and one is free. False: take the long way. */
+bool il_bounded_try(il_space *space, il_ref ref, il_share share);
+/* IL_NOT_HELD: this process has fewer than `count`, and none was given back. IL_BUSY: not in the time that `wait` allows. */
+int il_bounded_release(il_space *space, il_ref ref, il_share share, uint64_t holder, uint32_t count, const il_wait *wait);
 /* How many permits nobody has: a snapshot, in which the dead have theirs until somebody needs them. */
 uint32_t il_bounded_free(il_space *space, il_ref ref);
 

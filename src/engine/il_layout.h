@@ -17,7 +17,7 @@
 #include "il_atomic.h"
 
 #define IL_MAGIC "INTERLK"
-#define IL_LAYOUT_VERSION 2u
+#define IL_LAYOUT_VERSION 3u
 #define IL_BYTE_ORDER 0x01020304u
 
 enum {
@@ -111,6 +111,7 @@ typedef union il_state {
         il_u32 first;    /* index of a record; 0: none. Guard: stripe */
         il_u32 draining; /* RWLock: the writer waits for readers to leave. Guard: owner */
         il_u32 free;     /* BoundedSemaphore: [ WAITERS : 1 | permits nobody has : 31 ], a futex. Guard of the permits: owner */
+        il_u32 hint;     /* BoundedSemaphore: a share may keep a permit. Set by anybody, cleared by the owner */
     } shares;
     /* Value and Array: the rest is in a file of its own (il_data.c). */
     struct {
@@ -122,6 +123,7 @@ typedef union il_state {
 
 #define IL_PERMITS 0x7FFFFFFFu
 #define IL_PERMIT_WAITERS 0x80000000u /* somebody may sleep on the permits: as WAITERS of the lock word */
+#define IL_KEPT 0x80000000u           /* in a share's count: one more that it has given back and keeps until another wants it */
 #define IL_FLAG_SET 1u
 #define IL_FLAG_WAITERS 2u /* somebody may sleep until it is set */
 #define IL_FLAG_ONCE 4u    /* one in the count of settings */
@@ -162,8 +164,8 @@ typedef struct il_record {
     il_u64 object; /* an il_ref */
     il_u32 next;   /* guard: stripe. 0: the last one */
     il_u32 thread; /* guard: owner. Kernel thread id */
-    il_u64 count;  /* of a share: [ turn : 32 | how many : 32 ]; the futex is the low half. Guard: owner, by CAS; the reaper. The
-                    * turn rises when the share goes, so that who still refers to it finds out */
+    il_u64 count;  /* of a share: [ turn : 32 | KEPT : 1 | how many : 31 ]; the futex is the low half. Guard: owner, by CAS; the
+                    * reaper; KEPT: who has the mutex takes it off. The turn rises when the share goes, so that who still refers to it finds out */
     uint64_t spare[4];
 } il_record;
 _Static_assert(sizeof(il_record) == 64, "a record is one cache line");
@@ -172,12 +174,13 @@ _Static_assert(sizeof(il_record) == 64, "a record is one cache line");
 
 /* What became of a wait. Illegal to go back to WAITING. */
 enum {
+    IL_WAIT_LEFT = 0,    /* it has left the condition, and will give up the record */
     IL_WAIT_WAITING = 1,
     IL_WAIT_GRANTED = 2, /* notified; or the barrier is passed */
     IL_WAIT_ACTING = 3,  /* the last to reach a barrier, who runs its action while the others wait */
     IL_WAIT_BROKEN = 4,  /* the barrier is broken */
-    IL_WAIT_STATES = 5,
-    IL_SHARE = 5,
+    IL_WAIT_ASLEEP = 5,  /* it waits for a condition and is to be woken. Guard: the waiter, by CAS from WAITING */
+    IL_SHARE = 6,
 };
 enum { IL_BARRIER_PASS = 1, IL_BARRIER_BREAK = 2, IL_BARRIER_RESET = 3, IL_BARRIER_HOW = 3, IL_BARRIER_ONCE = 4 };
 

@@ -22,11 +22,14 @@ static il_mutex *stripe_of(const il_space *space, il_ref ref)
 
 int il__object_lock(il_space *space, il_ref ref, const il_wait *wait)
 {
-    il_wait own = {.deadline_ns = wait != NULL ? wait->deadline_ns : IL_FOREVER, .restless = wait != NULL && wait->restless};
-    int code;
-    do
-        code = il_mutex_lock(space, stripe_of(space, ref), 0, IL_STRIPE_HOLDER, &own);
-    while (code == IL_INTERRUPTED && wait == NULL);
+    il_mutex *stripe = stripe_of(space, ref);
+    int code = IL_OK;
+    if (!il_mutex_try_bare(stripe, 0, il_self(space))) {
+        il_wait own = {.deadline_ns = wait != NULL ? wait->deadline_ns : IL_FOREVER, .restless = wait != NULL && wait->restless};
+        do
+            code = il_mutex_lock(space, stripe, 0, IL_STRIPE_HOLDER, &own);
+        while (code == IL_INTERRUPTED && wait == NULL);
+    }
     if (code != IL_OK)
         return code;
     if (il_load_relaxed(&space->wiped))
@@ -146,7 +149,8 @@ uint32_t il__queue_left(const il_space *space, const il_cell *cell, uint32_t sta
 {
     uint32_t count = 0;
     for (uint32_t at = il_load_relaxed(&cell->state.queue.first); at != 0; at = il_load_relaxed(&space->records[at].next))
-        count += il__record_owner(&space->records[at]) == 0 && il_load_relaxed(&space->records[at].state) == state;
+        /* Acquire: pairs with the release in disown(). Who leaves a condition says so before. */
+        count += (il_load_acquire(&space->records[at].owner) & IL_OWNER) == 0 && il_load_relaxed(&space->records[at].state) == state;
     return count;
 }
 

@@ -12,10 +12,10 @@ static il_share refer(il_space *space, uint32_t index)
     return (il_load_relaxed(&space->records[index].count) & IL_GENERATION) | index;
 }
 
-/* Whether no more than the turn is in it. */
+/* Whether its process has nothing. It may keep what nobody has. */
 static bool is_empty(uint64_t count)
 {
-    return (uint32_t)count == 0;
+    return (count & IL_PERMITS) == 0;
 }
 
 /* This process's record in the object's list, or one left by the dead, now ours; 0: none. Held: the stripe. */
@@ -70,7 +70,7 @@ int il_share_of(il_space *space, il_ref ref, const il_wait *wait, il_share *shar
     return IL_OK;
 }
 
-/* `count` was read while the record was the dead process's: if the compare-and-swap succeeds, it still is. */
+/* `count` was read while the record was the dead process's: as long as its turn is there, it still is. */
 void il__share_sweep(il_space *space, il_record *record, uint64_t count)
 {
     il_ref ref = il_load_relaxed(&record->object);
@@ -78,7 +78,9 @@ void il__share_sweep(il_space *space, il_record *record, uint64_t count)
         return;
     il_cell *cell = il_ref_cell(space, ref);
     /* The turn rises, so that a child of the dead one that gets its slot does not take the share for its own. */
-    il_cas_release(&record->count, &count, (count & IL_GENERATION) + (1ull << 32));
+    uint64_t turn = count >> 32;
+    while (count >> 32 == turn && !il_cas_release(&record->count, &count, (turn + 1) << 32)) { /* somebody gathers */
+    }
     /* Also when it was empty: a reaper may have died between the two. The name may have moved on: then it is for nothing. */
     il_store_release(&cell->stale, 1);
     il_futex_wake(&cell->state.shares.free, 1);
@@ -88,11 +90,13 @@ void il__share_sweep(il_space *space, il_record *record, uint64_t count)
 bool il__shares_drop(il_space *space, il_cell *cell)
 {
     il_u32 *first = &cell->state.shares.first;
+    /* What a share keeps goes with its turn: if we do not come to the end, or die before it, it has to be counted anew. */
+    il_store_release(&cell->stale, 1);
     /* Those who try to read now find the cell being filled, and leave again: either they see that, or we see them. */
     il_fence();
     for (uint32_t at = il_load_relaxed(first); at != 0; at = il_load_relaxed(&space->records[at].next)) {
         uint64_t count = il_load_acquire(&space->records[at].count);
-        if (!is_empty(count) || !il_cas_acquire(&space->records[at].count, &count, count + (1ull << 32)))
+        if (!is_empty(count) || !il_cas_acquire(&space->records[at].count, &count, ((count >> 32) + 1) << 32))
             return false;
     }
     for (uint32_t at = il_load_relaxed(first), next; at != 0; at = next) {
@@ -118,7 +122,7 @@ bool il__shares_reap(il_space *space, il_ref ref)
         uint32_t owner = il__record_owner(record);
         if (il_load_relaxed(&record->object) != ref)
             break;
-        if (owner != 0 && owner != il_self(space) && !is_empty(il_load_relaxed(&record->count)) &&
+        if (owner != 0 && owner != il_self(space) && (uint32_t)il_load_relaxed(&record->count) != 0 &&
             il_slot_alive(space, owner) == 0)
             reaped = il_reap(space, owner) == IL_OK || reaped;
     }

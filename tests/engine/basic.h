@@ -52,6 +52,15 @@ static inline void done(il_space *space, char *path)
     free(path);
 }
 
+/* Linked records, whoever owns them. */
+static inline uint32_t records_in_use(const il_space *space)
+{
+    uint32_t count = 0, all = il_records_of_levels(il_load_acquire(&space->header->record_levels));
+    for (uint32_t i = 1; i < all; i++)
+        count += il_load_relaxed(&space->records[i].object) != 0;
+    return count;
+}
+
 static inline il_space *view_of(const il_space *space)
 {
     il_space *view;

@@ -275,6 +275,12 @@ static int take_permit(il_share share, il_wait wait)
     return il_bounded_acquire(stage.space, stage.bounded, share, TOKEN, &wait);
 }
 
+static int give_permits(il_share share, uint32_t count)
+{
+    il_wait wait = always;
+    return il_bounded_release(stage.space, stage.bounded, share, TOKEN, count, &wait);
+}
+
 /* All of them can be taken, at once, and not one more. */
 static void judge_permits(il_share share, uint32_t bound)
 {
@@ -283,7 +289,7 @@ static void judge_permits(il_share share, uint32_t bound)
         JUDGED(code == IL_OK, il_status_name(code));
     }
     JUDGED(take_permit(share, now) == IL_BUSY, "permits were made");
-    JUDGED(il_bounded_release(stage.space, stage.bounded, share, TOKEN, bound) == IL_OK, "not given back");
+    JUDGED(give_permits(share, bound) == IL_OK, "not given back");
     JUDGED(il_bounded_free(stage.space, stage.bounded) == bound, "the free permits are miscounted");
     JUDGED(il_load_relaxed(&mutex_of(stage.bounded)->word) == il_ref_key(stage.bounded), "an idle lock is marked");
     JUDGED(records_linked(stage.bounded) <= 4, "there are more shares than users");
@@ -294,17 +300,43 @@ static void judge_bounded(void)
     judge_permits(stage.share, BOUND);
 }
 
+/* The victim's share keeps a permit. */
+static void prepare_kept(void)
+{
+    prepare_share();
+    CHECK_CODE(take_permit(victims_share, now), IL_OK);
+    CHECK(il_bounded_release_fast(stage.space, stage.bounded, victims_share) == IL_GIVEN);
+}
+
 static void act_bounded_fast(void)
 {
-    if (il_bounded_acquire_fast(stage.space, stage.bounded, victims_share))
+    if (il_bounded_acquire_fast(stage.space, victims_share))
         il_bounded_release_fast(stage.space, stage.bounded, victims_share);
+}
+
+/* The only permit is kept by another's share, and the victim gathers it. */
+static void arrange_kept(void)
+{
+    CHECK_CODE(take_permit(stage.share, now), IL_OK);
+    CHECK(il_bounded_release_fast(stage.space, stage.bounded, stage.share) == IL_GIVEN);
+}
+
+static void act_gather(void)
+{
+    take_permit(victims_share, always);
+    il_bounded_release_fast(stage.space, stage.bounded, victims_share);
+}
+
+static void judge_bounded_one(void)
+{
+    judge_permits(stage.share, 1);
 }
 
 static void act_bounded(void)
 {
     take_permit(victims_share, always);
     take_permit(victims_share, always);
-    il_bounded_release(stage.space, stage.bounded, victims_share, TOKEN, 2);
+    give_permits(victims_share, 2);
 }
 
 /* The victim has the only permit and gives it back, and a helper sleeps for want of it. */
@@ -315,7 +347,7 @@ static int help_bounded(uint32_t n)
     int code = il_share_of(stage.space, stage.bounded, NULL, &share);
     if (code == IL_OK)
         code = take_permit(share, (il_wait){.deadline_ns = il_clock_ns() + hang_limit_ns});
-    return code == IL_OK ? il_bounded_release(stage.space, stage.bounded, share, TOKEN, 1) : code;
+    return code == IL_OK ? give_permits(share, 1) : code;
 }
 
 static void prepare_permit(void)
@@ -333,7 +365,7 @@ static void meanwhile_wants_permit(void)
 
 static void act_give_permit(void)
 {
-    il_bounded_release(stage.space, stage.bounded, victims_share, TOKEN, 1);
+    give_permits(victims_share, 1);
 }
 
 static void judge_taken_over(void)
@@ -440,7 +472,8 @@ static void judge_in_use(void)
     JUDGED(write_lock(stage.space, now, &orphan) == IL_BUSY, "a writer beside a reader");
     JUDGED(take_permit(stage.share, now) == IL_BUSY, "permits were made");
     JUDGED(read_unlock(stage.heir, stage.heirs_share), "a reader has been forgotten");
-    JUDGED(il_bounded_release(stage.heir, stage.bounded, permits_share, TOKEN, BOUND) == IL_OK, "permits have been forgotten");
+    il_wait wait = now;
+    JUDGED(il_bounded_release(stage.heir, stage.bounded, permits_share, TOKEN, BOUND, &wait) == IL_OK, "permits have been forgotten");
     judge_permits(stage.share, BOUND);
 }
 
@@ -454,7 +487,8 @@ const scenario share_scenarios[] = {
      judge_writer_gets_in_behind, begin_rwlock, help_write},
     {"share-new", 0, BY_STEPS, arrange_unused, attach, nothing, act_share, judge_share, begin_rwlock, NULL},
     {"share-left", 0, BY_STEPS, arrange_left, attach, nothing, act_share, judge_share, begin_rwlock, NULL},
-    {"bounded-fast", 0, BY_STEPS, nothing, prepare_share, nothing, act_bounded_fast, judge_bounded, begin_bounded, NULL},
+    {"bounded-fast", 0, BY_STEPS, nothing, prepare_kept, nothing, act_bounded_fast, judge_bounded, begin_bounded, NULL},
+    {"bounded-gather", 0, BY_STEPS, arrange_kept, prepare_share, nothing, act_gather, judge_bounded_one, begin_bounded_one, NULL},
     {"bounded", 0, BY_STEPS, nothing, prepare_share, nothing, act_bounded, judge_bounded, begin_bounded, NULL},
     {"bounded-waiter", 0, BY_STEPS, nothing, prepare_permit, meanwhile_wants_permit, act_give_permit, judge_taken_over,
      begin_bounded_one, help_bounded},

@@ -92,20 +92,30 @@ static void conditions(void)
     CHECK_CODE(il_condition_leave(views[3], ref, tickets[3], NULL, true), 1);
     CHECK_CODE(condition_wait(views[0], ref, tickets[0], for_ever()), IL_OK);
     CHECK(condition_leave(views[0], ref, tickets[0]));
-    /* Whom to wake later. */
+    /* Who was notified leaves without the stripe, and the next notifier takes its record out. */
+    CHECK(records_in_use(space) == 1);
+    notify(space, ref, 1);
+    CHECK(records_in_use(space) == 0);
+    /* Whom to wake later: those who sleep. */
     uint32_t asleep = 77;
     CHECK_CODE(il_condition_notify(space, ref, NULL, 1, &asleep), IL_OK);
     CHECK(asleep == 0);
-    tickets[0] = condition_enter(views[0], ref);
-    tickets[1] = condition_enter(views[0], ref);
+    for (uint32_t i = 0; i < 4; i++)
+        tickets[i] = condition_enter(views[0], ref);
     CHECK_CODE(il_condition_notify(space, ref, NULL, 1, &asleep), IL_OK);
-    CHECK(asleep == (uint32_t)tickets[0]);
+    CHECK(asleep == 0);
+    CHECK_CODE(condition_wait(views[0], ref, tickets[0], until_now()), IL_OK);
+    CHECK(condition_leave(views[0], ref, tickets[0]));
+    for (uint32_t i = 1; i < 4; i++)
+        CHECK_CODE(condition_wait(views[0], ref, tickets[i], until_ns(1 * MS)), IL_TIMEDOUT);
+    CHECK_CODE(il_condition_notify(space, ref, NULL, 1, &asleep), IL_OK);
+    CHECK(asleep == (uint32_t)tickets[1]);
     il_condition_wake(space, ref, asleep);
-    tickets[2] = condition_enter(views[0], ref);
+    tickets[0] = condition_enter(views[0], ref);
     CHECK_CODE(il_condition_notify(space, ref, NULL, 9, &asleep), IL_OK);
     CHECK(asleep == IL_SEVERAL);
     il_condition_wake(space, ref, asleep);
-    for (uint32_t i = 0; i < 3; i++) {
+    for (uint32_t i = 0; i < 4; i++) {
         CHECK_CODE(condition_wait(views[0], ref, tickets[i], until_now()), IL_OK);
         CHECK(condition_leave(views[0], ref, tickets[i]));
     }
@@ -257,14 +267,6 @@ static void *enter_crowd(void *argument)
     for (int i = 0; i < CROWD; i++)
         self->tickets[i] = condition_enter(self->space, self->ref);
     return NULL;
-}
-
-static uint32_t records_in_use(const il_space *space)
-{
-    uint32_t count = 0, all = il_records_of_levels(il_load_acquire(&space->header->record_levels));
-    for (uint32_t i = 1; i < all; i++)
-        count += il_load_relaxed(&space->records[i].object) != 0;
-    return count;
 }
 
 static void records_grow(void)

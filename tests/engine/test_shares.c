@@ -11,14 +11,6 @@ static il_share share_of(il_space *space, il_ref ref)
     return share;
 }
 
-static uint32_t records_in_use(const il_space *space)
-{
-    uint32_t count = 0, all = il_records_of_levels(il_load_acquire(&space->header->record_levels));
-    for (uint32_t i = 1; i < all; i++)
-        count += il_load_relaxed(&space->records[i].object) != 0;
-    return count;
-}
-
 /* --- reader-writer lock, as the binding uses it --- */
 
 static int read_lock(il_space *space, il_ref ref, il_share share, il_wait wait)
@@ -345,16 +337,21 @@ static void rwlock_contention(void)
 
 static int bounded_acquire(il_space *space, il_ref ref, il_share share, il_wait wait)
 {
-    if (il_bounded_acquire_fast(space, ref, share))
+    if (il_bounded_acquire_fast(space, share) || il_bounded_try(space, ref, share))
         return IL_OK;
     return il_bounded_acquire(space, ref, share, HOLDER, &wait);
 }
 
+static int give_back(il_space *space, il_ref ref, il_share share, uint32_t count)
+{
+    il_wait wait = for_ever();
+    return il_bounded_release(space, ref, share, HOLDER, count, &wait);
+}
+
 static int bounded_release(il_space *space, il_ref ref, il_share share)
 {
-    if (il_bounded_release_fast(space, ref, share))
-        return IL_OK;
-    return il_bounded_release(space, ref, share, HOLDER, 1);
+    int given = il_bounded_release_fast(space, ref, share);
+    return given == IL_GIVEN ? IL_OK : give_back(space, ref, share, given == IL_NOT_GIVEN ? 1 : 0);
 }
 
 /* All permits can be taken, and not one more. */
@@ -364,7 +361,7 @@ static void all_are_there(il_space *space, il_ref ref, uint32_t bound)
     for (uint32_t i = 0; i < bound; i++)
         CHECK_CODE(bounded_acquire(space, ref, mine, until_now()), IL_OK);
     CHECK_CODE(bounded_acquire(space, ref, mine, until_now()), IL_BUSY);
-    CHECK_CODE(il_bounded_release(space, ref, mine, HOLDER, bound), IL_OK);
+    CHECK_CODE(give_back(space, ref, mine, bound), IL_OK);
     CHECK(il_bounded_free(space, ref) == bound);
 }
 
@@ -387,21 +384,79 @@ static void boundeds(void)
     CHECK(il_clock_ns() - began >= 7 * MS && il_bounded_free(space, ref) == 0);
     CHECK_CODE(unlink_name(space, "b"), IL_BUSY);
     /* Permits are the process's: no other gives them back, and none gives back more than it has. */
-    CHECK_CODE(il_bounded_release(space, ref, mine, HOLDER, 2), IL_NOT_HELD);
+    CHECK_CODE(give_back(space, ref, mine, 2), IL_NOT_HELD);
     CHECK_CODE(bounded_release(space, ref, mine), IL_OK);
     CHECK_CODE(bounded_release(space, ref, mine), IL_NOT_HELD);
-    CHECK_CODE(il_bounded_release(other, ref, its, HOLDER, 3), IL_NOT_HELD);
+    CHECK_CODE(give_back(other, ref, its, 3), IL_NOT_HELD);
     CHECK(il_bounded_free(space, ref) == 1);
-    CHECK_CODE(il_bounded_release(other, ref, its, HOLDER, 2), IL_OK);
+    CHECK_CODE(give_back(other, ref, its, 2), IL_OK);
     all_are_there(space, ref, BOUND);
     all_are_there(other, ref, BOUND);
     all_are_there(space, none, 0);
     CHECK_CODE(unlink_name(space, "b"), IL_OK);
-    CHECK(!il_bounded_acquire_fast(space, ref, mine) && !il_bounded_release_fast(space, ref, mine));
+    CHECK(!il_bounded_acquire_fast(space, mine) && il_bounded_release_fast(space, ref, mine) == IL_NOT_GIVEN);
+    CHECK(!il_bounded_try(space, ref, mine));
     CHECK_CODE(bounded_acquire(space, ref, mine, for_ever()), IL_STALE);
-    CHECK_CODE(il_bounded_release(space, ref, mine, HOLDER, 1), IL_STALE);
+    CHECK_CODE(give_back(space, ref, mine, 1), IL_STALE);
     CHECK_CODE(il_share_of(space, ref, NULL, &mine), IL_STALE);
     all_are_there(space, find_as(space, "b", IL_KIND_BOUNDED_SEMAPHORE, BOUND + 1), BOUND + 1);
+    il_space_close(other);
+    done(space, path);
+}
+
+/* What a share keeps is there for everybody: its process, who finds none free, a sleeper, and whoever comes after its death or
+ * an attempt to forget the name. */
+static void bounded_kept(void)
+{
+    char *path;
+    il_space *space = fresh(&path, 16), *other = view_of(space);
+    enum { BOUND = 2 };
+    il_ref ref = find_as(space, "b", IL_KIND_BOUNDED_SEMAPHORE, BOUND);
+    il_share mine = share_of(space, ref), its = share_of(other, ref);
+    il_u32 *free = &cell_of(space, ref)->state.shares.free;
+    for (int way = 0; way < 5; way++) {
+        CHECK_CODE(bounded_acquire(other, ref, its, until_now()), IL_OK);
+        CHECK(il_bounded_release_fast(other, ref, its) == IL_GIVEN);
+        CHECK(il_load_relaxed(free) == BOUND - 1 && il_bounded_free(space, ref) == BOUND);
+        switch (way) {
+        case 0:
+            CHECK(il_bounded_acquire_fast(other, its) && !il_bounded_acquire_fast(other, its));
+            CHECK(il_bounded_release_fast(other, ref, its) == IL_GIVEN);
+            break;
+        case 1: /* a second one is not kept */
+            CHECK_CODE(bounded_acquire(other, ref, its, until_now()), IL_OK);
+            CHECK_CODE(bounded_acquire(other, ref, its, until_now()), IL_OK);
+            CHECK(il_bounded_free(space, ref) == 0);
+            CHECK_CODE(bounded_release(other, ref, its), IL_OK);
+            CHECK(il_bounded_release_fast(other, ref, its) == IL_NOT_GIVEN);
+            CHECK_CODE(bounded_release(other, ref, its), IL_OK);
+            CHECK(il_load_relaxed(free) == BOUND - 1);
+            break;
+        case 2: /* who waits gets it: kept before, or given while it waits */
+            CHECK_CODE(bounded_acquire(other, ref, its, until_now()), IL_OK);
+            CHECK_CODE(bounded_acquire(space, ref, mine, until_now()), IL_OK);
+            CHECK_CODE(bounded_acquire(space, ref, mine, until_ns(1 * MS)), IL_TIMEDOUT);
+            CHECK(il_load_relaxed(free) == IL_PERMIT_WAITERS);
+            CHECK(il_bounded_release_fast(other, ref, its) == IL_NOT_GIVEN);
+            CHECK_CODE(bounded_release(other, ref, its), IL_OK);
+            CHECK(il_load_relaxed(free) == 1);
+            CHECK_CODE(bounded_release(space, ref, mine), IL_OK);
+            break;
+        case 3: /* an attempt to forget the name, while one has a permit */
+            CHECK_CODE(bounded_acquire(space, ref, mine, until_now()), IL_OK);
+            CHECK_CODE(unlink_name(space, "b"), IL_BUSY);
+            CHECK_CODE(bounded_release(space, ref, share_of(space, ref)), IL_OK);
+            mine = share_of(space, ref), its = share_of(other, ref);
+            break;
+        default: /* its death */
+            il_space_close(other);
+            other = view_of(space);
+            break;
+        }
+        CHECK(il_bounded_free(space, ref) == BOUND);
+        all_are_there(space, ref, BOUND);
+        its = share_of(other, ref);
+    }
     il_space_close(other);
     done(space, path);
 }
@@ -439,7 +494,7 @@ static void bounded_deaths(void)
         CHECK_CODE(bounded_acquire(space, ref, mine, until_now()), IL_OK);
         CHECK_CODE(bounded_acquire(space, ref, mine, for_ever()), IL_OK);
         CHECK_CODE(bounded_acquire(space, ref, mine, until_now()), IL_BUSY);
-        CHECK_CODE(il_bounded_release(space, ref, mine, HOLDER, BOUND), IL_OK);
+        CHECK_CODE(give_back(space, ref, mine, BOUND), IL_OK);
         all_are_there(space, ref, BOUND);
         CHECK(il_load_relaxed(&cell_of(space, ref)->mutex.word) == il_ref_key(ref));
         CHECK(records_in_use(space) == 2);
@@ -458,7 +513,7 @@ static void bounded_deaths(void)
                     tell(&held);
                     hear(&leave);
                 }
-                CHECK_CODE(il_bounded_release(space, ref, its, HOLDER, BOUND), IL_OK);
+                CHECK_CODE(give_back(space, ref, its, BOUND), IL_OK);
                 _exit(0);
             }
             if (i == 0)
@@ -658,6 +713,7 @@ const test share_tests[] = {
     {"rwlock_sleepers", rwlock_sleepers},
     {"rwlock_contention", rwlock_contention},
     {"boundeds", boundeds},
+    {"bounded_kept", bounded_kept},
     {"bounded_deaths", bounded_deaths},
     {"bounded_contention", bounded_contention},
     {"eviction_frees_records", eviction_frees_records},

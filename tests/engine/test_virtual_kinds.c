@@ -97,14 +97,19 @@ static void semaphore_turn(life *self)
 static bool bounded_turn(life *self, bool die)
 {
     il_wait wait = some_wait(self);
-    if (!il_bounded_acquire_fast(self->space, bounded, self->permits) &&
+    if (!il_bounded_acquire_fast(self->space, self->permits) && !il_bounded_try(self->space, bounded, self->permits) &&
         !in_time(il_bounded_acquire(self->space, bounded, self->permits, HOLDER, &wait)))
         return false;
     by_bounded++;
     il_add_relaxed(&tally_bounded, 1);
-    if (!die && !il_bounded_release_fast(self->space, bounded, self->permits))
-        CHECK_CODE(il_bounded_release(self->space, bounded, self->permits, HOLDER, 1), IL_OK);
-    return die;
+    if (die)
+        return true;
+    int given = il_bounded_release_fast(self->space, bounded, self->permits);
+    if (given != IL_GIVEN) {
+        uint32_t count = given == IL_NOT_GIVEN ? 1 : 0;
+        CHECK_CODE(il_bounded_release(self->space, bounded, self->permits, HOLDER, count, &wait), IL_OK);
+    }
+    return false;
 }
 
 static bool read_turn(life *self, bool die)
