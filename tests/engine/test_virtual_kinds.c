@@ -106,8 +106,9 @@ static bool bounded_turn(life *self, bool die)
         return true;
     int given = il_bounded_release_fast(self->space, bounded, self->permits);
     if (given != IL_GIVEN) {
+        il_wait patient = {.deadline_ns = IL_FOREVER};
         uint32_t count = given == IL_NOT_GIVEN ? 1 : 0;
-        CHECK_CODE(il_bounded_release(self->space, bounded, self->permits, HOLDER, count, &wait), IL_OK);
+        CHECK_CODE(il_bounded_release(self->space, bounded, self->permits, HOLDER, count, &patient), IL_OK);
     }
     return false;
 }
