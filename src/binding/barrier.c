@@ -88,40 +88,103 @@ static int enter_once(il_space *space, il_ref ref, il_wait *wait, void *argument
 }
 
 /* The last party: runs the action while the others wait. */
-static int act(Barrier *self, il_ref ref, il_ticket ticket)
+static int act_for_all(Barrier *self, const Act *act)
 {
     PyObject *result = self->action != NULL ? PyObject_CallNoArgs(self->action) : Py_NewRef(Py_None);
     PyObject *type, *value, *traceback;
     int code;
     PyErr_Fetch(&type, &value, &traceback);
     Py_BEGIN_ALLOW_THREADS;
-    code = il_barrier_finish(self->handle.space->segment, ref, ticket, result != NULL);
+    code = il_barrier_finish(self->handle.space->segment, act->ref, act->ticket, result != NULL);
     Py_END_ALLOW_THREADS;
     PyErr_Restore(type, value, traceback);
     Py_XDECREF(result);
     return result != NULL ? code : PERFORM_FAILED;
 }
 
-static int wait_for_others(Barrier *self, il_ref ref, il_ticket ticket, PyObject *timeout)
+static void leave(il_space *space, const Act *act)
+{
+    Py_BEGIN_ALLOW_THREADS;
+    il_barrier_leave(space, act->ref, act->ticket);
+    Py_END_ALLOW_THREADS;
+}
+
+static int wait_for_others(Barrier *self, Act *act)
 {
     il_space *space = self->handle.space->segment;
-    uint64_t deadline = IL_FOREVER;
-    lenient_deadline(timeout, &deadline); /* which has been checked: from now on */
-    il_wait wait = wait_until(deadline);
     int code;
+    if (act->wait.listens)
+        return il_barrier_wait(space, act->ref, act->ticket, &act->wait);
     for (;;) {
         Py_BEGIN_ALLOW_THREADS;
-        code = il_barrier_wait(space, ref, ticket, &wait);
+        code = il_barrier_wait(space, act->ref, act->ticket, &act->wait);
         Py_END_ALLOW_THREADS;
         if (code != IL_INTERRUPTED)
             return code;
         if (PyErr_CheckSignals() != 0) {
-            Py_BEGIN_ALLOW_THREADS;
-            il_barrier_leave(space, ref, ticket);
-            Py_END_ALLOW_THREADS;
+            leave(space, act);
             return PERFORM_FAILED;
         }
     }
+}
+
+enum { COMES = 0, WAITS = 1 };
+
+static int barrier_take(Handle *handle, Act *act)
+{
+    Barrier *self = (Barrier *)handle;
+    int code = IL_OK;
+    if (act->stage == COMES) {
+        arrival here = {0};
+        code = perform(handle, enter_once, &here, &act->wait, &act->ref);
+        act->ticket = here.ticket;
+        act->place = here.place;
+        if (code == IL_LAST) {
+            code = act_for_all(self, act);
+        } else if (code == IL_OK) {
+            /* The timeout counts from now on. */
+            uint64_t deadline = act->span_ns == 0 || act->span_ns == IL_FOREVER ? act->span_ns : il_clock_ns() + act->span_ns;
+            bool listens = act->wait.listens;
+            act->wait = wait_until(deadline);
+            act->wait.listens = listens;
+            act->wait.restless = act->wait.restless && !listens;
+            act->stage = WAITS;
+        }
+    }
+    if (act->stage == WAITS)
+        code = wait_for_others(self, act);
+    if (code == IL_PENDING)
+        return ACT_PENDING;
+    if (code == IL_OK)
+        return ACT_DONE;
+    if (code == IL_BROKEN)
+        broken();
+    else if (code != PERFORM_FAILED)
+        raise_code(state_of(Py_TYPE(self)), code, handle->space, handle, NULL, 0);
+    return ACT_FAILED;
+}
+
+/* A task gives the wait up, as a thread does in which a signal handler raises. */
+static bool barrier_abandon(Handle *handle, Act *act)
+{
+    if (act->stage == WAITS)
+        leave(handle->space->segment, act);
+    return false;
+}
+
+/* From wait(timeout=None). 0, or -1 with an exception. */
+static int begin(Barrier *self, PyObject *timeout, Act *act)
+{
+    uint64_t deadline;
+    if (lenient_deadline(timeout != NULL && timeout != Py_None ? timeout : self->timeout, &deadline) < 0)
+        return -1;
+    *act = act_until(IL_FOREVER);
+    act->span_ns = deadline;
+    if (deadline != IL_FOREVER && deadline != IL_NOW) {
+        uint64_t now = il_clock_ns();
+        act->span_ns = deadline > now ? deadline - now : 1;
+    }
+    return 0;
 }
 
 static PyObject *barrier_wait(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -133,25 +196,10 @@ static PyObject *barrier_wait(PyObject *object, PyObject *const *args, Py_ssize_
         PyErr_SetString(PyExc_TypeError, "wait() takes one argument at most, timeout");
         return NULL;
     }
-    PyObject *timeout = nargs + named > 0 && args[0] != Py_None ? args[0] : self->timeout;
-    uint64_t deadline;
-    if (lenient_deadline(timeout, &deadline) < 0)
+    Act act;
+    if (begin(self, nargs + named > 0 ? args[0] : NULL, &act) < 0)
         return NULL;
-    arrival here = {0};
-    il_wait wait = wait_until(IL_FOREVER);
-    il_ref ref;
-    int code = perform(&self->handle, enter_once, &here, &wait, &ref);
-    if (code == IL_LAST)
-        code = act(self, ref, here.ticket);
-    else if (code == IL_OK)
-        code = wait_for_others(self, ref, here.ticket, timeout);
-    if (code == IL_OK)
-        return PyLong_FromUnsignedLong(here.place);
-    if (code == IL_BROKEN)
-        return broken();
-    if (code != PERFORM_FAILED)
-        raise_code(state_of(Py_TYPE(self)), code, self->handle.space, &self->handle, NULL, 0);
-    return NULL;
+    return barrier_take(&self->handle, &act) == ACT_DONE ? PyLong_FromUnsignedLong(act.place) : NULL;
 }
 
 static int reset_once(il_space *space, il_ref ref, il_wait *wait, void *Py_UNUSED(argument))

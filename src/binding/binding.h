@@ -21,6 +21,7 @@ typedef struct {
     PyObject *owner_of;      /* interlock.records.owner_of */
     PyObject *timeout_of;    /* interlock.locklike.timeout_of: the AcquireTimeout for hold() */
     PyObject *find_space;    /* interlock.space.find: a Space from None or a URL */
+    PyObject *task_token;    /* interlock.tasks.token: of the task that runs, 0 if none does. NULL until tasks matter */
     _Atomic(PyObject *) default_space; /* NULL until first used; never another after that */
 } ModuleState;
 
@@ -36,6 +37,23 @@ typedef struct {
 } SpaceObject;
 
 /* A handle: a name in a space. Kinds differ in their methods only. */
+/* One blocking call of a primitive: what a thread that sleeps in it has on its stack, and a task that waits in it keeps. */
+typedef struct Act {
+    il_wait wait;   /* wait.listens: a task's, which comes back with ACT_PENDING instead of sleeping */
+    uint64_t token; /* of the task in charge; 0: this thread is */
+    il_ref ref;     /* for kinds that wait more than once: where … */
+    il_ticket ticket;
+    int64_t depth;
+    uint64_t span_ns; /* how long it may wait, where that counts from a later stage on; IL_FOREVER */
+    uint32_t place, entered;
+    int code;
+    uint8_t stage; /* … and how far it is */
+    bool failed;   /* it is only being brought to a good end */
+} Act;
+
+/* What comes of a step of an act. An exception is set with ACT_FAILED alone. */
+enum { ACT_FAILED = -1, ACT_NOT_IN_TIME = 0, ACT_DONE = 1, ACT_PENDING = 2 };
+
 typedef struct Handle {
     PyObject_HEAD
     il_u64 ref; /* il_ref; 0 until found. Atomic, because threads look it up again on their own */
@@ -43,8 +61,8 @@ typedef struct Handle {
     PyObject *name;
     PyObject *on_recover; /* NULL: none */
     PyObject *weakrefs;
-    int (*take)(struct Handle *, uint64_t deadline); /* lock-like kinds: 1: taken; 0: not in time; -1: an exception is set */
-    PyObject *(*give)(PyObject *, PyObject *);       /* … and their release */
+    int (*take)(struct Handle *, Act *);       /* kinds that can be acquired; returns ACT_… */
+    PyObject *(*give)(PyObject *, PyObject *); /* … and their release */
     il_u64 share;       /* il_share, of kinds that have them … */
     il_u32 share_slot;  /* … and the process slot whose it is: a forked child finds its own */
     uint64_t parameter; /* the kind's size or bound */
@@ -97,6 +115,16 @@ static inline uint64_t this_token(void)
     return token != 0 ? token : new_token();
 }
 
+/* Set once a task has taken a kind that asks which thread or task it belongs to. */
+extern il_u32 tasks_matter;
+uint64_t find_agent(struct Handle *self);
+
+/* The token of the task that runs in this thread, or of the thread. 0 with an exception. */
+static inline uint64_t agent_token(struct Handle *self)
+{
+    return il_load_relaxed(&tasks_matter) ? find_agent(self) : this_token();
+}
+
 /* Whose rules the arguments of acquire() follow. They differ in what they make of a timeout that is not positive, and of one
  * that comes with blocking=False. */
 enum {
@@ -113,7 +141,7 @@ int check_open(Handle *self);
 
 /* A lock-like handle, from Python's arguments. */
 PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8_t kind,
-                     int (*take_it)(Handle *, uint64_t), PyObject *(*give_it)(PyObject *, PyObject *));
+                     int (*take_it)(Handle *, Act *), PyObject *(*give_it)(PyObject *, PyObject *));
 
 /* A handle of a kind; name and space may be NULL or None. NULL with an exception. */
 Handle *handle_make(PyTypeObject *type, PyObject *name, PyObject *space, uint8_t kind, uint64_t parameter);
@@ -159,19 +187,33 @@ int perform(Handle *self, operation call, void *argument, il_wait *wait, il_ref 
 int perform_quickly(Handle *self, operation call, void *argument, il_ref *where);
 enum { PERFORM_FAILED = 1 }; /* above all codes of the engine, which are not positive */
 
+/* What perform returned, as an ACT_… */
+static inline int act_result(int code)
+{
+    return code == PERFORM_FAILED ? ACT_FAILED : code == IL_OK ? ACT_DONE : code == IL_PENDING ? ACT_PENDING : ACT_NOT_IN_TIME;
+}
+
 /* The deadline of (blocking, timeout), either of which may be NULL. 0, or -1 with an exception. */
 int deadline_from(PyObject *blocking, PyObject *timeout, uint64_t *deadline);
 
 typedef int (*lock_function)(il_space *, il_mutex *, uint64_t key, uint64_t holder, il_wait *);
 
-/* Takes the handle's mutex the long way. 1: taken, and `taken` is where; 0: not in time; -1: an exception is set. */
-int take(Handle *self, lock_function lock, uint64_t deadline, il_ref *taken);
+/* Takes the handle's mutex the long way. Returns ACT_…; if it is done, `taken` is where. */
+int take(Handle *self, lock_function lock, Act *act, il_ref *taken);
 
-/* The same without on_recover, as `wait` says; `deaf`: without letting signal handlers run. */
-int take_bare(Handle *self, lock_function lock, il_wait *wait, bool deaf, il_ref *taken);
+/* The same without on_recover; `deaf`: without letting signal handlers run. */
+int take_bare(Handle *self, lock_function lock, Act *act, bool deaf, il_ref *taken);
 
-/* As take, for ever, and without letting signal handlers run. */
-int take_deaf(Handle *self, lock_function lock, il_ref *taken);
+/* As take, without letting signal handlers run. */
+int take_deaf(Handle *self, lock_function lock, Act *act, il_ref *taken);
+
+/* An act of this thread, to a deadline. */
+Act act_until(uint64_t deadline);
+
+static inline uint64_t token_of(const Act *act)
+{
+    return act->token != 0 ? act->token : this_token();
+}
 
 /* Where the handle's name is now, for questions and releases: looked up again if its cell was given away. 0: nowhere, so
  * nobody has it, unless `failed` is -1 and an exception is set. */
@@ -204,9 +246,10 @@ void forget_reads(void);
 
 /* --- lock.c, rlock.c --- */
 
-/* 1: taken; 0: not in time; -1: an exception is set. */
-int lock_take(Handle *self, uint64_t deadline);
-int rlock_take(Handle *self, uint64_t deadline);
+int lock_take(Handle *self, Act *act);
+int rlock_take(Handle *self, Act *act);
+int lock_take_until(Handle *self, uint64_t deadline);
+int rlock_take_until(Handle *self, uint64_t deadline);
 PyObject *lock_release(PyObject *object, PyObject *unused);
 PyObject *rlock_release(PyObject *object, PyObject *unused);
 /* The same, and if a dead owner left it, the next one is told as well. */

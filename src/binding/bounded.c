@@ -9,19 +9,6 @@ typedef struct {
     uint32_t count;
 } call;
 
-/* BoundedSemaphore(name, value, space) */
-static PyObject *bounded_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
-{
-    PyObject *name, *value, *space;
-    if ((kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) || !PyArg_ParseTuple(args, "OOO", &name, &value, &space)) {
-        if (!PyErr_Occurred())
-            PyErr_SetString(PyExc_TypeError, "positional arguments only");
-        return NULL;
-    }
-    long bound = permits_from(value, 0, "semaphore initial value must be >= 0");
-    return bound < 0 ? NULL : (PyObject *)handle_make(type, name, space, IL_KIND_BOUNDED_SEMAPHORE, (uint64_t)bound);
-}
-
 static int acquire_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
 {
     const call *how = argument;
@@ -30,17 +17,21 @@ static int acquire_once(il_space *space, il_ref ref, il_wait *wait, void *argume
     return code == IL_OK ? il_bounded_acquire(space, ref, share, how->token, wait) : code;
 }
 
-/* 1: taken; 0: not in time; -1: an exception is set. */
-static int acquire(Handle *self, uint64_t deadline)
+static int bounded_take(Handle *self, Act *act)
+{
+    call how = {self, token_of(act), 1};
+    il_ref ref;
+    return act_result(perform(self, acquire_once, &how, &act->wait, &ref));
+}
+
+static int take_until(Handle *self, uint64_t deadline)
 {
     il_ref ref = il_load_relaxed(&self->ref);
     il_share share = kept_share(self);
     if (share != 0 && (il_bounded_acquire_fast(self->space->segment, share) || il_bounded_try(self->space->segment, ref, share)))
-        return 1;
-    call how = {self, this_token(), 1};
-    il_wait wait = wait_until(deadline);
-    int code = perform(self, acquire_once, &how, &wait, &ref);
-    return code == PERFORM_FAILED ? -1 : code == IL_OK;
+        return ACT_DONE;
+    Act act = act_until(deadline);
+    return bounded_take(self, &act);
 }
 
 static int release_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
@@ -71,13 +62,13 @@ static PyObject *bounded_acquire(PyObject *object, PyObject *const *args, Py_ssi
     uint64_t deadline = IL_FOREVER;
     if ((nargs != 0 || kwnames != NULL) && parse_acquire((Handle *)object, args, nargs, kwnames, &deadline) < 0)
         return NULL;
-    int taken = acquire((Handle *)object, deadline);
+    int taken = take_until((Handle *)object, deadline);
     return taken < 0 ? NULL : PyBool_FromLong(taken);
 }
 
 static PyObject *bounded_enter(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
-    if (acquire((Handle *)object, IL_FOREVER) < 0)
+    if (take_until((Handle *)object, IL_FOREVER) < 0)
         return NULL;
     Py_RETURN_TRUE;
 }
@@ -86,6 +77,11 @@ static PyObject *bounded_release(PyObject *object, PyObject *const *args, Py_ssi
 {
     long count = parse_release(args, nargs, kwnames);
     return count < 0 ? NULL : release((Handle *)object, (uint32_t)count);
+}
+
+static PyObject *bounded_give(PyObject *object, PyObject *Py_UNUSED(unused))
+{
+    return release((Handle *)object, 1);
 }
 
 static PyObject *bounded_exit(PyObject *object, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs))
@@ -107,6 +103,24 @@ static PyObject *bounded_value(PyObject *object, void *Py_UNUSED(closure))
 static PyObject *bounded_bound(PyObject *object, void *Py_UNUSED(closure))
 {
     return PyLong_FromUnsignedLongLong(((Handle *)object)->parameter);
+}
+
+/* BoundedSemaphore(name, value, space) */
+static PyObject *bounded_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *name, *value, *space;
+    if ((kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) || !PyArg_ParseTuple(args, "OOO", &name, &value, &space)) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_TypeError, "positional arguments only");
+        return NULL;
+    }
+    long bound = permits_from(value, 0, "semaphore initial value must be >= 0");
+    Handle *self = bound < 0 ? NULL : handle_make(type, name, space, IL_KIND_BOUNDED_SEMAPHORE, (uint64_t)bound);
+    if (self != NULL) {
+        self->take = bounded_take;
+        self->give = bounded_give;
+    }
+    return (PyObject *)self;
 }
 
 static PyMethodDef bounded_methods[] = {

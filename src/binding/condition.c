@@ -125,7 +125,7 @@ static PyObject *condition_acquire(PyObject *object, PyObject *const *args, Py_s
     uint64_t deadline = IL_FOREVER;
     if ((nargs != 0 || kwnames != NULL) && parse_acquire((Handle *)object, args, nargs, kwnames, &deadline) < 0)
         return NULL;
-    int taken = is_reentrant(self) ? rlock_take(self->lock, deadline) : lock_take(self->lock, deadline);
+    int taken = is_reentrant(self) ? rlock_take_until(self->lock, deadline) : lock_take_until(self->lock, deadline);
     if (taken > 0)
         self->entered++;
     return taken < 0 ? NULL : PyBool_FromLong(taken);
@@ -174,28 +174,32 @@ static int enter_once(il_space *space, il_ref ref, il_wait *wait, void *argument
     return il_condition_enter(space, ref, wait, argument);
 }
 
-/* Takes the lock back, as deep as it was, whatever signals come: wait() returns with it, as the statement around it expects. 0, or
- * -1 with an exception when the space is lost, or when on_recover raised. */
-static int take_back(Condition *self, int64_t depth)
+/* Takes the lock back, as deep as it was, whatever signals come: wait() returns with it, as the statement around it expects.
+ * ACT_FAILED, with an exception, when the space is lost, or when on_recover raised. */
+static int take_back(Condition *self, Act *act)
 {
     il_ref taken = il_load_relaxed(&self->lock->ref);
     /* Who notified us has mostly let go of it: then it is not worth letting go of the GIL. */
-    if (!take_fast(self->lock, taken, this_token()) &&
-        take_deaf(self->lock, is_reentrant(self) ? il_rlock_lock : il_mutex_lock, &taken) < 0)
-        return -1;
+    if (!take_fast(self->lock, taken, token_of(act))) {
+        int result = take_deaf(self->lock, is_reentrant(self) ? il_rlock_lock : il_mutex_lock, act, &taken);
+        if (result != ACT_DONE)
+            return result;
+    }
     if (is_reentrant(self))
-        il_store_relaxed(&mutex_of(self->lock, taken)->depth, (uint32_t)depth);
-    return 0;
+        il_store_relaxed(&mutex_of(self->lock, taken)->depth, (uint32_t)act->depth);
+    return ACT_DONE;
 }
 
 /* Waits in the queue. The engine's code, or PERFORM_FAILED when a signal handler raised. */
-static int wait_in_queue(Condition *self, il_ref ref, il_ticket ticket, uint64_t deadline)
+static int wait_in_queue(Condition *self, Act *act)
 {
-    il_wait wait = wait_until(deadline);
+    il_space *space = self->handle.space->segment;
     int code;
+    if (act->wait.listens)
+        return il_condition_wait(space, act->ref, act->ticket, &act->wait);
     do {
         Py_BEGIN_ALLOW_THREADS;
-        code = il_condition_wait(self->handle.space->segment, ref, ticket, &wait);
+        code = il_condition_wait(space, act->ref, act->ticket, &act->wait);
         Py_END_ALLOW_THREADS;
         if (code == IL_INTERRUPTED && PyErr_CheckSignals() != 0)
             return PERFORM_FAILED;
@@ -216,60 +220,112 @@ static int leave_queue(Condition *self, il_ref ref, il_ticket ticket, bool pass_
 }
 
 /* As take_back, where an exception may be set already: it becomes the context of the one that says why that failed. */
-static int take_back_whatever(Condition *self, int64_t depth)
+static int take_back_whatever(Condition *self, Act *act)
 {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    if (take_back(self, depth) == 0) {
+    int result = take_back(self, act);
+    if (result == ACT_FAILED)
+        chain_error(type, value, traceback);
+    else
         PyErr_Restore(type, value, traceback);
-        return 0;
+    return result;
+}
+
+enum { WAITS = 0, TAKES_BACK = 1 };
+
+/* From now on it is about the lock. */
+static void turn_back(Act *act)
+{
+    act->stage = TAKES_BACK;
+    act->wait = (il_wait){.deadline_ns = IL_FOREVER, .listens = act->wait.listens};
+}
+
+/* Enters the queue and lets go of the lock. 0, or -1 with an exception. */
+static int begin(Condition *self, Act *act)
+{
+    uint64_t token = agent_token(&self->handle);
+    if (token == 0)
+        return -1;
+    act->token = token != this_token() ? token : 0;
+    act->depth = check_held(self, "cannot wait on un-acquired lock");
+    if (act->depth < 0 || perform_quickly(&self->handle, enter_once, &act->ticket, &act->ref) != IL_OK)
+        return -1;
+    uint32_t asleep = self->asleep;
+    act->entered = self->entered;
+    self->entered = self->asleep = 0;
+    if (let_go(self) < 0) {
+        leave_queue(self, act->ref, act->ticket, true);
+        return -1;
     }
-    chain_error(type, value, traceback);
-    return -1;
+    if (asleep != 0)
+        il_condition_wake(self->handle.space->segment, act->ref, asleep);
+    return 0;
+}
+
+static int condition_take(Handle *handle, Act *act)
+{
+    Condition *self = (Condition *)handle;
+    ModuleState *state = state_of(Py_TYPE(self));
+    if (act->stage == WAITS) {
+        act->code = wait_in_queue(self, act);
+        if (act->code == IL_PENDING)
+            return ACT_PENDING;
+        if (act->code == IL_NOT_OWNER) { /* in a child that a signal handler forked meanwhile */
+            raise_code(state, act->code, self->handle.space, handle, NULL, 0);
+            return ACT_FAILED;
+        }
+        act->failed = act->code == PERFORM_FAILED;
+        turn_back(act);
+    }
+    /* It stays in the queue until it has the lock: if it is killed before, its notification goes to another. */
+    int taken = take_back_whatever(self, act);
+    if (taken == ACT_PENDING)
+        return ACT_PENDING;
+    bool lost = taken == ACT_FAILED, failed = lost || act->failed;
+    if (!lost)
+        self->entered = act->entered;
+    int notified = leave_queue(self, act->ref, act->ticket, failed);
+    if (failed)
+        return ACT_FAILED;
+    if (notified < 0 || (act->code != IL_OK && act->code != IL_TIMEDOUT)) {
+        raise_code(state, notified < 0 ? notified : act->code, self->handle.space, handle, NULL, 0);
+        return ACT_FAILED;
+    }
+    return notified ? ACT_DONE : ACT_NOT_IN_TIME;
+}
+
+/* A task gives the wait up: not before it has the lock again. */
+static bool condition_abandon(Handle *Py_UNUSED(handle), Act *act)
+{
+    if (act->stage == WAITS)
+        turn_back(act);
+    act->failed = true;
+    return true;
+}
+
+static int parse_wait(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, uint64_t *deadline)
+{
+    Py_ssize_t named = kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0;
+    if (nargs + named > 1 ||
+        (named == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "timeout") != 0)) {
+        PyErr_SetString(PyExc_TypeError, "wait() takes one argument at most, timeout");
+        return -1;
+    }
+    return lenient_deadline(nargs + named > 0 ? args[0] : NULL, deadline);
 }
 
 static PyObject *condition_wait(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     Condition *self = (Condition *)object;
-    Py_ssize_t named = kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0;
     uint64_t deadline;
-    if (nargs + named > 1 ||
-        (named == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "timeout") != 0)) {
-        PyErr_SetString(PyExc_TypeError, "wait() takes one argument at most, timeout");
+    if (parse_wait(args, nargs, kwnames, &deadline) < 0)
         return NULL;
-    }
-    if (lenient_deadline(nargs + named > 0 ? args[0] : NULL, &deadline) < 0)
+    Act act = act_until(deadline);
+    if (begin(self, &act) < 0)
         return NULL;
-    int64_t depth = check_held(self, "cannot wait on un-acquired lock");
-    if (depth < 0)
-        return NULL;
-    il_ticket ticket = 0;
-    il_ref ref;
-    if (perform_quickly(&self->handle, enter_once, &ticket, &ref) != IL_OK)
-        return NULL;
-    uint32_t entered = self->entered, asleep = self->asleep;
-    self->entered = self->asleep = 0;
-    if (let_go(self) < 0) {
-        leave_queue(self, ref, ticket, true);
-        return NULL;
-    }
-    if (asleep != 0)
-        il_condition_wake(self->handle.space->segment, ref, asleep);
-    int code = wait_in_queue(self, ref, ticket, deadline);
-    if (code == IL_NOT_OWNER) { /* in a child that a signal handler forked meanwhile */
-        raise_code(state_of(Py_TYPE(self)), code, self->handle.space, &self->handle, NULL, 0);
-        return NULL;
-    }
-    /* It stays in the queue until it has the lock: if it is killed before, its notification goes to another. */
-    bool lost = take_back_whatever(self, depth) < 0, failed = lost || code == PERFORM_FAILED;
-    if (!lost)
-        self->entered = entered;
-    int notified = leave_queue(self, ref, ticket, failed);
-    if (failed)
-        return NULL;
-    if (notified < 0 || (code != IL_OK && code != IL_TIMEDOUT))
-        return raise_code(state_of(Py_TYPE(self)), notified < 0 ? notified : code, self->handle.space, &self->handle, NULL, 0);
-    return PyBool_FromLong(notified);
+    int notified = condition_take(&self->handle, &act);
+    return notified < 0 ? NULL : PyBool_FromLong(notified);
 }
 
 typedef struct {

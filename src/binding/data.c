@@ -250,7 +250,7 @@ static int enter(Data *self)
     if (!self->guarded)
         return 0;
     if (self->lock == NULL)
-        return rlock_take(&self->handle, IL_FOREVER) < 0 ? -1 : 0;
+        return rlock_take_until(&self->handle, IL_FOREVER) < 0 ? -1 : 0;
     PyObject *taken = PyObject_CallMethod(self->lock, "acquire", NULL);
     Py_XDECREF(taken);
     return taken != NULL ? 0 : -1;

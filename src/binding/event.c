@@ -1,18 +1,6 @@
 /* Event: threading.Event's methods on a named flag. */
 #include "binding.h"
 
-/* Event(name, space) */
-static PyObject *event_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
-{
-    PyObject *name, *space;
-    if ((kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) || !PyArg_ParseTuple(args, "OO", &name, &space)) {
-        if (!PyErr_Occurred())
-            PyErr_SetString(PyExc_TypeError, "positional arguments only");
-        return NULL;
-    }
-    return (PyObject *)handle_make(type, name, space, IL_KIND_EVENT, 0);
-}
-
 static bool is_set_fast(Handle *self)
 {
     il_ref ref = il_load_relaxed(&self->ref);
@@ -62,6 +50,12 @@ static PyObject *event_clear(PyObject *object, PyObject *Py_UNUSED(ignored))
     return perform_quickly((Handle *)object, clear_once, NULL, &ref) == IL_OK ? Py_NewRef(Py_None) : NULL;
 }
 
+static int event_take(Handle *self, Act *act)
+{
+    il_ref ref;
+    return act_result(perform(self, wait_once, NULL, &act->wait, &ref));
+}
+
 static PyObject *event_wait(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     Handle *self = (Handle *)object;
@@ -76,10 +70,24 @@ static PyObject *event_wait(PyObject *object, PyObject *const *args, Py_ssize_t 
         return NULL;
     if (is_set_fast(self))
         Py_RETURN_TRUE;
-    il_wait wait = wait_until(deadline);
-    il_ref ref;
-    int code = perform(self, wait_once, NULL, &wait, &ref);
-    return code == PERFORM_FAILED ? NULL : PyBool_FromLong(code == IL_OK);
+    Act act = act_until(deadline);
+    int taken = event_take(self, &act);
+    return taken < 0 ? NULL : PyBool_FromLong(taken);
+}
+
+/* Event(name, space) */
+static PyObject *event_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *name, *space;
+    if ((kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) || !PyArg_ParseTuple(args, "OO", &name, &space)) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_TypeError, "positional arguments only");
+        return NULL;
+    }
+    Handle *self = handle_make(type, name, space, IL_KIND_EVENT, 0);
+    if (self != NULL)
+        self->take = event_take;
+    return (PyObject *)self;
 }
 
 static PyMethodDef event_methods[] = {

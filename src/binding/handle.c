@@ -24,6 +24,17 @@ uint64_t new_token(void)
     return thread_token = (uint64_t)number << 32 | thread;
 }
 
+il_u32 tasks_matter;
+
+uint64_t find_agent(Handle *self)
+{
+    ModuleState *state = state_of(Py_TYPE(self));
+    PyObject *found = state == NULL ? NULL : state->task_token != NULL ? PyObject_CallNoArgs(state->task_token) : PyLong_FromLong(0);
+    uint64_t token = found != NULL ? PyLong_AsUnsignedLongLong(found) : 0;
+    Py_XDECREF(found);
+    return PyErr_Occurred() ? 0 : token != 0 ? token : this_token();
+}
+
 /* --- making --- */
 
 static int check_name(PyTypeObject *type, uint8_t kind, PyObject *given, PyObject **name)
@@ -180,7 +191,7 @@ Handle *handle_make(PyTypeObject *type, PyObject *name, PyObject *space, uint8_t
 }
 
 PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8_t kind,
-                     int (*take_it)(Handle *, uint64_t), PyObject *(*give_it)(PyObject *, PyObject *))
+                     int (*take_it)(Handle *, Act *), PyObject *(*give_it)(PyObject *, PyObject *))
 {
     static char *keywords[] = {"name", "space", "on_recover", "foreign_release", NULL};
     PyObject *name = NULL, *space = NULL, *on_recover = NULL;
@@ -435,7 +446,7 @@ static int perform_with(Handle *self, operation call, void *argument, il_wait *w
         int code;
         if (check_open(self) < 0)
             return PERFORM_FAILED;
-        if (wait->deadline_ns == IL_NOW) {
+        if (wait->deadline_ns == IL_NOW || wait->listens) {
             code = call(self->space->segment, ref, wait, argument);
         } else {
             Py_BEGIN_ALLOW_THREADS;
@@ -457,6 +468,7 @@ static int perform_with(Handle *self, operation call, void *argument, il_wait *w
         case IL_BROKEN:
         case IL_LAST:
         case IL_OVERFLOW:
+        case IL_PENDING:
             return code;
         case IL_INTERRUPTED:
             if (!deaf && PyErr_CheckSignals() != 0)
@@ -484,38 +496,43 @@ int perform_quickly(Handle *self, operation call, void *argument, il_ref *where)
     return perform(self, call, argument, &wait, where);
 }
 
+Act act_until(uint64_t deadline)
+{
+    return (Act){.wait = wait_until(deadline)};
+}
+
 typedef struct {
     lock_function lock;
+    const Act *act;
 } taking;
 
 static int take_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
 {
     const taking *how = argument;
     /* Asked for each time: a signal handler may have forked. */
-    return how->lock(space, &il_ref_cell(space, ref)->mutex, il_ref_key(ref), this_token(), wait);
+    return how->lock(space, &il_ref_cell(space, ref)->mutex, il_ref_key(ref), token_of(how->act), wait);
 }
 
-int take_bare(Handle *self, lock_function lock, il_wait *wait, bool deaf, il_ref *taken)
+int take_bare(Handle *self, lock_function lock, Act *act, bool deaf, il_ref *taken)
 {
-    taking how = {lock};
-    int code = perform_with(self, take_once, &how, wait, deaf, taken);
-    return code == PERFORM_FAILED ? -1 : code == IL_OK;
+    taking how = {lock, act};
+    return act_result(perform_with(self, take_once, &how, &act->wait, deaf, taken));
 }
 
-static int take_with(Handle *self, lock_function lock, il_wait wait, bool deaf, il_ref *taken)
+static int take_with(Handle *self, lock_function lock, Act *act, bool deaf, il_ref *taken)
 {
-    int code = take_bare(self, lock, &wait, deaf, taken);
-    return code == 1 && wait.orphan && self->on_recover != NULL ? recover(self, *taken) : code;
+    int result = take_bare(self, lock, act, deaf, taken);
+    return result == ACT_DONE && act->wait.orphan && self->on_recover != NULL ? recover(self, *taken) : result;
 }
 
-int take(Handle *self, lock_function lock, uint64_t deadline, il_ref *taken)
+int take(Handle *self, lock_function lock, Act *act, il_ref *taken)
 {
-    return take_with(self, lock, wait_until(deadline), false, taken);
+    return take_with(self, lock, act, false, taken);
 }
 
-int take_deaf(Handle *self, lock_function lock, il_ref *taken)
+int take_deaf(Handle *self, lock_function lock, Act *act, il_ref *taken)
 {
-    return take_with(self, lock, (il_wait){.deadline_ns = IL_FOREVER}, true, taken);
+    return take_with(self, lock, act, true, taken);
 }
 
 PyObject *released(Handle *self, int code)

@@ -30,7 +30,8 @@ static PyObject *hold_enter(PyObject *object, PyObject *Py_UNUSED(ignored))
     uint64_t deadline;
     if (deadline_from(self->blocking, self->timeout, &deadline) < 0)
         return NULL;
-    int taken = self->lock->take(self->lock, deadline);
+    Act act = act_until(deadline);
+    int taken = self->lock->take(self->lock, &act);
     if (taken > 0)
         return Py_NewRef(self->lock);
     if (taken == 0) {

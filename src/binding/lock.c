@@ -6,10 +6,18 @@ static PyObject *lock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return handle_new(type, args, kwargs, IL_KIND_LOCK, lock_take, lock_release);
 }
 
-int lock_take(Handle *self, uint64_t deadline)
+int lock_take(Handle *self, Act *act)
 {
-    il_ref ref = il_load_relaxed(&self->ref);
-    return take_fast(self, ref, this_token()) ? 1 : take(self, il_mutex_lock, deadline, &ref);
+    il_ref ref;
+    return take(self, il_mutex_lock, act, &ref);
+}
+
+int lock_take_until(Handle *self, uint64_t deadline)
+{
+    if (take_fast(self, il_load_relaxed(&self->ref), this_token()))
+        return ACT_DONE;
+    Act act = act_until(deadline);
+    return lock_take(self, &act);
 }
 
 static PyObject *lock_acquire(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -18,13 +26,13 @@ static PyObject *lock_acquire(PyObject *object, PyObject *const *args, Py_ssize_
     uint64_t deadline = IL_FOREVER;
     if ((nargs != 0 || kwnames != NULL) && parse_acquire((Handle *)object, args, nargs, kwnames, &deadline) < 0)
         return NULL;
-    int taken = lock_take(self, deadline);
+    int taken = lock_take_until(self, deadline);
     return taken < 0 ? NULL : PyBool_FromLong(taken);
 }
 
 static PyObject *lock_enter(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
-    if (lock_take((Handle *)object, IL_FOREVER) < 0)
+    if (lock_take_until((Handle *)object, IL_FOREVER) < 0)
         return NULL;
     Py_RETURN_TRUE;
 }

@@ -40,16 +40,21 @@ static void before_fork(void)
     il_process_before_fork(&this_process);
 }
 
-static void after_fork_parent(void)
+static void after_fork(bool child)
 {
-    il_process_after_fork(&this_process);
+    il_process_after_fork(&this_process, child);
     spaces_after_fork();
     data_after_fork();
 }
 
+static void after_fork_parent(void)
+{
+    after_fork(false);
+}
+
 static void after_fork_child(void)
 {
-    after_fork_parent();
+    after_fork(true);
     thread_token = 0;
     forget_reads();
 }

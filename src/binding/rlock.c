@@ -9,19 +9,36 @@ static PyObject *rlock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 /* `taken` is where it was taken, which the handle's reference need not be any more unless it is held. */
 static int take_at(Handle *self, uint64_t deadline, il_ref *taken)
 {
+    uint64_t token = agent_token(self);
     *taken = il_load_relaxed(&self->ref);
     il_mutex *mutex = mutex_of(self, *taken);
-    if (take_fast(self, *taken, this_token())) {
+    if (token == 0)
+        return ACT_FAILED;
+    if (take_fast(self, *taken, token)) {
         il_store_relaxed(&mutex->depth, 1);
-        return 1;
+        return ACT_DONE;
     }
     /* Re-entry never waits, so it is not worth letting go of the GIL. */
-    if (il_rlock_mine(self->space->segment, mutex, il_ref_key(*taken), this_token()))
+    if (il_rlock_mine(self->space->segment, mutex, il_ref_key(*taken), token))
         deadline = IL_NOW;
-    return take(self, il_rlock_lock, deadline, taken);
+    Act act = act_until(deadline);
+    act.token = token != this_token() ? token : 0;
+    return take(self, il_rlock_lock, &act, taken);
 }
 
-int rlock_take(Handle *self, uint64_t deadline)
+int rlock_take(Handle *self, Act *act)
+{
+    il_ref taken;
+    if (act->token == 0) {
+        uint64_t token = agent_token(self);
+        if (token == 0)
+            return ACT_FAILED;
+        act->token = token != this_token() ? token : 0;
+    }
+    return take(self, il_rlock_lock, act, &taken);
+}
+
+int rlock_take_until(Handle *self, uint64_t deadline)
 {
     il_ref taken;
     return take_at(self, deadline, &taken);
@@ -33,7 +50,7 @@ static PyObject *rlock_acquire(PyObject *object, PyObject *const *args, Py_ssize
     uint64_t deadline = IL_FOREVER;
     if ((nargs != 0 || kwnames != NULL) && parse_acquire((Handle *)object, args, nargs, kwnames, &deadline) < 0)
         return NULL;
-    int taken = rlock_take(self, deadline);
+    int taken = rlock_take_until(self, deadline);
     return taken < 0 ? NULL : PyBool_FromLong(taken);
 }
 
@@ -45,13 +62,16 @@ static PyObject *rlock_enter(PyObject *object, PyObject *Py_UNUSED(ignored))
 static PyObject *release_with(Handle *self, unsigned flags)
 {
     il_ref ref = il_load_relaxed(&self->ref);
-    int failed, code = il_rlock_unlock(self->space->segment, mutex_of(self, ref), il_ref_key(ref), this_token(), flags);
+    uint64_t token = agent_token(self);
+    if (token == 0)
+        return NULL;
+    int failed, code = il_rlock_unlock(self->space->segment, mutex_of(self, ref), il_ref_key(ref), token, flags);
     while (code == IL_STALE) {
         ref = present_ref(self, &failed);
         if (failed)
             return NULL;
         code = ref == 0 ? IL_NOT_HELD
-                        : il_rlock_unlock(self->space->segment, mutex_of(self, ref), il_ref_key(ref), this_token(), flags);
+                        : il_rlock_unlock(self->space->segment, mutex_of(self, ref), il_ref_key(ref), token, flags);
     }
     return released(self, code);
 }
@@ -74,11 +94,12 @@ static PyObject *rlock_exit(PyObject *object, PyObject *const *Py_UNUSED(args), 
 int64_t rlock_depth(Handle *self, il_ref *ref)
 {
     int failed;
+    uint64_t token = agent_token(self);
     *ref = present_ref(self, &failed);
-    if (*ref == 0)
-        return failed;
+    if (*ref == 0 || token == 0)
+        return token != 0 ? failed : -1;
     il_mutex *mutex = mutex_of(self, *ref);
-    return il_rlock_mine(self->space->segment, mutex, il_ref_key(*ref), this_token()) ? il_load_relaxed(&mutex->depth) : 0;
+    return il_rlock_mine(self->space->segment, mutex, il_ref_key(*ref), token) ? il_load_relaxed(&mutex->depth) : 0;
 }
 
 /* What threading.Condition asks of a re-entrant lock. */

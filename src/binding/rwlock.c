@@ -1,6 +1,6 @@
 /* RWLock's two views, ReadLock and WriteLock: lock-like handles of one object.
  *
- * Each thread notes what it reads, so that it may read again past a waiting writer, and is refused, instead of waiting for
+ * Each thread notes what it, or a task that runs in it, reads, so that it may read again past a waiting writer, and is refused, instead of waiting for
  * itself, when it asks to write. The note is a hint: another thread may release what this one took. */
 #include "binding.h"
 
@@ -9,6 +9,7 @@ typedef struct {
     il_ref ref;
     il_share share;
     uint32_t count;
+    uint64_t agent; /* the task that reads; 0: this thread */
 } Read;
 
 typedef struct {
@@ -48,11 +49,11 @@ void forget_reads(void)
     thread_draining = NULL;
 }
 
-static Read *find_read(const il_space *space, il_ref ref)
+static Read *find_read(const il_space *space, il_ref ref, uint64_t agent)
 {
     Reads *mine = thread_reads;
     for (size_t i = mine != NULL ? mine->used : 0; i-- > 0;) {
-        if (mine->list[i].ref == ref && mine->list[i].space == space)
+        if (mine->list[i].ref == ref && mine->list[i].space == space && mine->list[i].agent == agent)
             return &mine->list[i];
     }
     return NULL;
@@ -93,34 +94,42 @@ static int make_room(void)
     return -1;
 }
 
-static void note_read(il_space *space, il_ref ref, il_share share)
+static void note_read(il_space *space, il_ref ref, il_share share, uint64_t agent)
 {
-    Read *read = find_read(space, ref);
+    Read *read = find_read(space, ref, agent);
     if (read == NULL && make_room() < 0) {
         PyErr_Clear(); /* a signal handler has used up the room: without a note then */
         return;
     }
     if (read == NULL) {
         read = &thread_reads->list[thread_reads->used++];
-        *read = (Read){.space = space, .ref = ref};
+        *read = (Read){.space = space, .ref = ref, .agent = agent};
     }
     read->share = share;
     read->count++;
 }
 
-static void unnote_read(const il_space *space, il_ref ref)
+static void unnote_read(const il_space *space, il_ref ref, uint64_t agent)
 {
-    Read *read = find_read(space, ref);
+    Read *read = find_read(space, ref, agent);
     if (read != NULL && read->count != 0)
         read->count--;
 }
 
-/* Whether this thread reads. Another thread may have released what this one took: then the note goes, at the latest when nobody
+/* The task that runs in this thread, as notes have it. -1 with an exception. */
+static int agent_here(Handle *self, uint64_t *agent)
+{
+    uint64_t token = agent_token(self);
+    *agent = token != this_token() ? token : 0;
+    return token != 0 ? 0 : -1;
+}
+
+/* Whether this thread, or task, reads. Another thread may have released what this one took: then the note goes, at the latest when nobody
  * in this process reads any more. */
-static bool reads_here(Handle *self, il_ref ref)
+static bool reads_here(Handle *self, il_ref ref, uint64_t agent)
 {
     il_space *space = self->space->segment;
-    Read *read = find_read(space, ref);
+    Read *read = find_read(space, ref, agent);
     uint64_t count = read != NULL ? il_load_relaxed(il_share_count(space, read->share)) : 0;
     if (read != NULL && ((uint32_t)count == 0 || count >> 32 != read->share >> 32))
         read->count = 0;
@@ -153,11 +162,11 @@ static bool writes(Handle *self, il_ref ref)
 
 /* --- reading --- */
 
-static int write_take(Handle *self, uint64_t deadline);
+static int write_take(Handle *self, Act *act);
 
 typedef struct {
     Handle *self;
-    uint64_t token;
+    const Act *act;
 } call;
 
 static int read_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
@@ -167,51 +176,82 @@ static int read_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
     int code = share_of(how->self, ref, wait, &share);
     if (code != IL_OK)
         return code;
-    return il_rwlock_read(space, ref, share, how->token, reads_here(how->self, ref), wait);
+    return il_rwlock_read(space, ref, share, token_of(how->act), reads_here(how->self, ref, how->act->token), wait);
 }
 
-static int read_take(Handle *self, uint64_t deadline)
+enum { READ_WANTS = 0, READ_REPAIRS = 1 }; /* then: stages of writing */
+
+/* Repairs are for a writer to make; then it goes on as a reader. */
+static int read_repair(Handle *self, Act *act)
+{
+    il_space *space = self->space->segment;
+    il_share share;
+    act->stage -= READ_REPAIRS;
+    int taken = write_take(self, act);
+    act->stage += READ_REPAIRS;
+    if (taken != ACT_DONE)
+        return taken;
+    il_ref ref = il_load_relaxed(&self->ref);
+    int code = share_of(self, ref, NULL, &share);
+    if (code == IL_OK)
+        code = il_rwlock_downgrade(space, ref, share);
+    if (code != IL_OK) {
+        il_rwlock_write_unlock(space, ref, 0);
+        raise_code(state_of(Py_TYPE(self)), code, self->space, self, NULL, 0);
+        return ACT_FAILED;
+    }
+    note_read(space, ref, kept_share(self), act->token);
+    return ACT_DONE;
+}
+
+/* Having got in: on, or out again to repair what a dead writer left. */
+static int read_entered(Handle *self, il_ref ref, Act *act)
+{
+    il_space *space = self->space->segment;
+    bool left = (il_load_relaxed(&mutex_of(self, ref)->word) & IL_ORPHAN) != 0;
+    if (left && self->on_recover != NULL && !reads_here(self, ref, act->token)) {
+        il_rwlock_leave(space, il_ref_cell(space, ref), il_share_count(space, kept_share(self)), kept_share(self));
+        act->stage = READ_REPAIRS;
+        return read_repair(self, act);
+    }
+    note_read(space, ref, kept_share(self), act->token);
+    return ACT_DONE;
+}
+
+static int read_take(Handle *self, Act *act)
+{
+    il_ref ref = il_load_relaxed(&self->ref);
+    if (act->stage >= READ_REPAIRS)
+        return read_repair(self, act);
+    if (act->token == 0 && agent_here(self, &act->token) < 0)
+        return ACT_FAILED;
+    if ((thread_reads == NULL || thread_reads->used == thread_reads->room) && make_room() < 0)
+        return ACT_FAILED;
+    if (drains_here(self, ref) || (writes(self, ref) && il_load_relaxed(&mutex_of(self, ref)->holder) == token_of(act)))
+        return refuse(self);
+    call how = {self, act};
+    int result = act_result(perform(self, read_once, &how, &act->wait, &ref));
+    return result == ACT_DONE ? read_entered(self, ref, act) : result;
+}
+
+static int read_take_until(Handle *self, uint64_t deadline)
 {
     il_space *space = self->space->segment;
     il_ref ref = il_load_relaxed(&self->ref);
     il_share share = kept_share(self);
-    Read *read = find_read(space, ref);
-    if (read == NULL && (thread_reads == NULL || thread_reads->used == thread_reads->room) && make_room() < 0)
-        return -1;
-    bool fast = share != 0 && il_rwlock_read_fast(space, il_ref_cell(space, ref), il_ref_key(ref), share);
-    if (fast && read != NULL && (self->on_recover == NULL || read->count != 0)) {
+    uint64_t agent;
+    if (agent_here(self, &agent) < 0)
+        return ACT_FAILED;
+    Read *read = find_read(space, ref, agent);
+    if (read != NULL && share != 0 && (self->on_recover == NULL || read->count != 0) &&
+        il_rwlock_read_fast(space, il_ref_cell(space, ref), il_ref_key(ref), share)) {
         read->share = share;
         read->count++;
-        return 1;
+        return ACT_DONE;
     }
-    if (!fast) {
-        call how = {self, this_token()};
-        il_wait wait = wait_until(deadline);
-        if (drains_here(self, ref) || (writes(self, ref) && il_load_relaxed(&mutex_of(self, ref)->holder) == how.token))
-            return refuse(self);
-        int code = perform(self, read_once, &how, &wait, &ref);
-        if (code != IL_OK)
-            return code == PERFORM_FAILED ? -1 : 0;
-    }
-    bool left = (il_load_relaxed(&mutex_of(self, ref)->word) & IL_ORPHAN) != 0;
-    if (left && self->on_recover != NULL && !reads_here(self, ref)) {
-        /* Repairs are for a writer to make; then it goes on as a reader. */
-        il_rwlock_leave(il_ref_cell(space, ref), il_share_count(space, kept_share(self)), kept_share(self));
-        int taken = write_take(self, deadline);
-        if (taken != 1)
-            return taken;
-        ref = il_load_relaxed(&self->ref);
-        int code = share_of(self, ref, NULL, &share);
-        if (code == IL_OK)
-            code = il_rwlock_downgrade(space, ref, share);
-        if (code != IL_OK) {
-            il_rwlock_write_unlock(space, ref, 0);
-            raise_code(state_of(Py_TYPE(self)), code, self->space, self, NULL, 0);
-            return -1;
-        }
-    }
-    note_read(space, ref, kept_share(self));
-    return 1;
+    Act act = act_until(deadline);
+    act.token = agent;
+    return read_take(self, &act);
 }
 
 static PyObject *read_release(PyObject *object, PyObject *Py_UNUSED(unused))
@@ -219,7 +259,10 @@ static PyObject *read_release(PyObject *object, PyObject *Py_UNUSED(unused))
     Handle *self = (Handle *)object;
     il_space *space = self->space->segment;
     il_ref ref = il_load_relaxed(&self->ref);
+    uint64_t agent;
     int failed;
+    if (agent_here(self, &agent) < 0)
+        return NULL;
     il_ref present = present_ref(self, &failed); /* another handle may have looked the name up again, and read or downgraded */
     if (failed)
         return NULL;
@@ -231,8 +274,8 @@ static PyObject *read_release(PyObject *object, PyObject *Py_UNUSED(unused))
     /* Reading begun by another handle, or by a downgrade, is in the same share. */
     if (share == 0 && share_of(self, ref, NULL, &share) != IL_OK)
         share = 0;
-    if (share != 0 && il_rwlock_leave(il_ref_cell(space, ref), il_share_count(space, share), share)) {
-        unnote_read(space, ref);
+    if (share != 0 && il_rwlock_leave(space, il_ref_cell(space, ref), il_share_count(space, share), share)) {
+        unnote_read(space, ref, agent);
         Py_RETURN_NONE;
     }
     return released(self, il_load_relaxed(&space->wiped) ? IL_WIPED : IL_NOT_HELD);
@@ -253,48 +296,76 @@ static PyObject *read_locked(PyObject *object, PyObject *Py_UNUSED(ignored))
 
 /* --- writing --- */
 
+enum { WRITE_WANTS = 0, WRITE_DRAINS = 1 };
+
 /* Waits until the readers have left. Held: the gate, which is let go of again if it is not to be. */
-static int drain(Handle *self, il_ref ref, il_wait *wait)
+static int drain(Handle *self, Act *act)
 {
     il_space *space = self->space->segment;
     int code;
     bool goes_on = true;
+    act->stage = WRITE_DRAINS;
     do {
-        Py_BEGIN_ALLOW_THREADS;
-        code = il_rwlock_drain(space, ref, wait);
-        Py_END_ALLOW_THREADS;
+        if (act->wait.listens) {
+            code = il_rwlock_drain(space, act->ref, &act->wait);
+        } else {
+            Py_BEGIN_ALLOW_THREADS;
+            code = il_rwlock_drain(space, act->ref, &act->wait);
+            Py_END_ALLOW_THREADS;
+        }
         if (code == IL_INTERRUPTED) {
-            Drain here = {space, ref, thread_draining};
+            Drain here = {space, act->ref, thread_draining};
             thread_draining = &here;
             goes_on = PyErr_CheckSignals() == 0;
             thread_draining = here.outer;
         }
     } while (code == IL_INTERRUPTED && goes_on);
+    if (code == IL_PENDING)
+        return ACT_PENDING;
+    act->stage = WRITE_WANTS;
     if (code == IL_OK)
-        return wait->orphan && self->on_recover != NULL ? recover(self, ref) : 1;
-    il_rwlock_undo(space, ref, wait);
+        return act->wait.orphan && self->on_recover != NULL ? recover(self, act->ref) : ACT_DONE;
+    il_rwlock_undo(space, act->ref, &act->wait);
     if (code == IL_INTERRUPTED)
-        return -1;
+        return ACT_FAILED;
     if (code == IL_BUSY || code == IL_TIMEDOUT)
-        return 0;
+        return ACT_NOT_IN_TIME;
     raise_code(state_of(Py_TYPE(self)), code, self->space, self, NULL, 0);
-    return -1;
+    return ACT_FAILED;
 }
 
-static int write_take(Handle *self, uint64_t deadline)
+static int write_take(Handle *self, Act *act)
+{
+    if (act->stage == WRITE_DRAINS)
+        return drain(self, act);
+    act->ref = il_load_relaxed(&self->ref);
+    if (act->token == 0 && agent_here(self, &act->token) < 0)
+        return ACT_FAILED;
+    if (reads_here(self, act->ref, act->token) || drains_here(self, act->ref))
+        return refuse(self);
+    int result = take_bare(self, il_mutex_lock, act, false, &act->ref);
+    return result == ACT_DONE ? drain(self, act) : result;
+}
+
+static int write_take_until(Handle *self, uint64_t deadline)
 {
     il_ref ref = il_load_relaxed(&self->ref);
-    if (reads_here(self, ref) || drains_here(self, ref))
+    Act act = act_until(deadline);
+    if (agent_here(self, &act.token) < 0)
+        return ACT_FAILED;
+    if (reads_here(self, ref, act.token) || drains_here(self, ref))
         return refuse(self);
-    if (take_fast(self, ref, this_token())) {
-        if (il_rwlock_is_drained(self->space->segment, ref))
-            return 1;
-        il_wait wait = wait_until(deadline);
-        return drain(self, ref, &wait);
-    }
-    il_wait wait = wait_until(deadline);
-    int code = take_bare(self, il_mutex_lock, &wait, false, &ref);
-    return code == 1 ? drain(self, ref, &wait) : code;
+    if (!take_fast(self, ref, token_of(&act)))
+        return write_take(self, &act);
+    act.ref = ref;
+    return il_rwlock_is_drained(self->space->segment, ref) ? ACT_DONE : drain(self, &act);
+}
+
+/* Gives up a wait that has the gate. */
+static void write_abandon(Handle *self, Act *act)
+{
+    if (act->stage == WRITE_DRAINS)
+        il_rwlock_undo(self->space->segment, act->ref, &act->wait);
 }
 
 static PyObject *write_release(PyObject *object, PyObject *Py_UNUSED(unused))
@@ -331,30 +402,36 @@ static PyObject *write_downgrade(PyObject *object, PyObject *Py_UNUSED(ignored))
     il_space *space = self->space->segment;
     il_ref ref = il_load_relaxed(&self->ref);
     il_share share;
-    if (make_room() < 0)
+    uint64_t agent;
+    if (agent_here(self, &agent) < 0 || make_room() < 0)
         return NULL;
     int code = writes(self, ref) ? share_of(self, ref, NULL, &share) : IL_NOT_HELD;
     if (code == IL_OK)
         code = il_rwlock_downgrade(space, ref, share);
     if (code == IL_OK)
-        note_read(space, ref, share);
+        note_read(space, ref, share, agent);
     return released(self, code);
 }
 
 /* --- what both have --- */
+
+static int take_until(Handle *self, uint64_t deadline)
+{
+    return self->take == read_take ? read_take_until(self, deadline) : write_take_until(self, deadline);
+}
 
 static PyObject *view_acquire(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     uint64_t deadline = IL_FOREVER;
     if ((nargs != 0 || kwnames != NULL) && parse_acquire((Handle *)object, args, nargs, kwnames, &deadline) < 0)
         return NULL;
-    int taken = ((Handle *)object)->take((Handle *)object, deadline);
+    int taken = take_until((Handle *)object, deadline);
     return taken < 0 ? NULL : PyBool_FromLong(taken);
 }
 
 static PyObject *view_enter(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
-    if (((Handle *)object)->take((Handle *)object, IL_FOREVER) < 0)
+    if (take_until((Handle *)object, IL_FOREVER) < 0)
         return NULL;
     Py_RETURN_TRUE;
 }

@@ -30,23 +30,6 @@ long parse_release(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
     return -1;
 }
 
-/* Semaphore(name, value, bound, space) */
-static PyObject *semaphore_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
-{
-    PyObject *name, *value, *bound, *space;
-    if ((kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) || !PyArg_ParseTuple(args, "OOOO", &name, &value, &bound, &space)) {
-        if (!PyErr_Occurred())
-            PyErr_SetString(PyExc_TypeError, "positional arguments only");
-        return NULL;
-    }
-    long initial = permits_from(value, 0, "semaphore initial value must be >= 0");
-    long most = initial < 0 || bound == Py_None ? MOST_PERMITS : permits_from(bound, 0, "a bound must be >= 0");
-    if (initial < 0 || most < 0)
-        return NULL;
-    return (PyObject *)handle_make(type, name, space, IL_KIND_SEMAPHORE,
-                                   il_semaphore_parameter((uint32_t)initial, (uint32_t)most));
-}
-
 static il_cell *cell_of(Handle *self, il_ref ref)
 {
     return &self->space->cells[(uint32_t)ref];
@@ -57,15 +40,19 @@ static int acquire_once(il_space *space, il_ref ref, il_wait *wait, void *Py_UNU
     return il_semaphore_acquire(space, il_ref_cell(space, ref), il_ref_key(ref), wait);
 }
 
-/* 1: taken; 0: not in time; -1: an exception is set. */
-static int acquire(Handle *self, uint64_t deadline)
+static int semaphore_take(Handle *self, Act *act)
+{
+    il_ref ref;
+    return act_result(perform(self, acquire_once, NULL, &act->wait, &ref));
+}
+
+static int take_until(Handle *self, uint64_t deadline)
 {
     il_ref ref = il_load_relaxed(&self->ref);
     if (self->space->self == self->space->segment->self && il_semaphore_try_fast(cell_of(self, ref), il_ref_key(ref)))
-        return 1;
-    il_wait wait = wait_until(deadline);
-    int code = perform(self, acquire_once, NULL, &wait, &ref);
-    return code == PERFORM_FAILED ? -1 : code == IL_OK;
+        return ACT_DONE;
+    Act act = act_until(deadline);
+    return semaphore_take(self, &act);
 }
 
 typedef struct {
@@ -98,13 +85,13 @@ static PyObject *semaphore_acquire(PyObject *object, PyObject *const *args, Py_s
     uint64_t deadline = IL_FOREVER;
     if ((nargs != 0 || kwnames != NULL) && parse_acquire((Handle *)object, args, nargs, kwnames, &deadline) < 0)
         return NULL;
-    int taken = acquire((Handle *)object, deadline);
+    int taken = take_until((Handle *)object, deadline);
     return taken < 0 ? NULL : PyBool_FromLong(taken);
 }
 
 static PyObject *semaphore_enter(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
-    if (acquire((Handle *)object, IL_FOREVER) < 0)
+    if (take_until((Handle *)object, IL_FOREVER) < 0)
         return NULL;
     Py_RETURN_TRUE;
 }
@@ -113,6 +100,11 @@ static PyObject *semaphore_release(PyObject *object, PyObject *const *args, Py_s
 {
     long count = parse_release(args, nargs, kwnames);
     return count < 0 ? NULL : release((Handle *)object, (uint32_t)count);
+}
+
+static PyObject *semaphore_give(PyObject *object, PyObject *Py_UNUSED(unused))
+{
+    return release((Handle *)object, 1);
 }
 
 static PyObject *semaphore_exit(PyObject *object, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs))
@@ -139,6 +131,28 @@ static PyObject *semaphore_value(PyObject *object, void *Py_UNUSED(closure))
 static PyObject *semaphore_initial(PyObject *object, void *Py_UNUSED(closure))
 {
     return PyLong_FromUnsignedLong((uint32_t)((Handle *)object)->parameter);
+}
+
+/* Semaphore(name, value, bound, space) */
+static PyObject *semaphore_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *name, *value, *bound, *space;
+    if ((kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) || !PyArg_ParseTuple(args, "OOOO", &name, &value, &bound, &space)) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_TypeError, "positional arguments only");
+        return NULL;
+    }
+    long initial = permits_from(value, 0, "semaphore initial value must be >= 0");
+    long most = initial < 0 || bound == Py_None ? MOST_PERMITS : permits_from(bound, 0, "a bound must be >= 0");
+    if (initial < 0 || most < 0)
+        return NULL;
+    Handle *self =
+        handle_make(type, name, space, IL_KIND_SEMAPHORE, il_semaphore_parameter((uint32_t)initial, (uint32_t)most));
+    if (self != NULL) {
+        self->take = semaphore_take;
+        self->give = semaphore_give;
+    }
+    return (PyObject *)self;
 }
 
 static PyMethodDef semaphore_methods[] = {

@@ -44,7 +44,7 @@ static void carry_out(il_space *space, il_ref ref)
             continue;
         /* Release: what the parties did before is seen by all of them. */
         il_store_release(&record->state, how == IL_BARRIER_PASS ? IL_WAIT_GRANTED : IL_WAIT_BROKEN);
-        il_futex_wake(&record->state, INT32_MAX);
+        il__wake(space, &record->state, INT32_MAX);
     }
     if (how != IL_BARRIER_PASS)
         il_store_release(&state->queue.broken, how == IL_BARRIER_BREAK);
@@ -121,7 +121,7 @@ static uint32_t count_present(il_space *space, il_ref ref, bool *acts)
 static void unlock_and_wake(il_space *space, il_ref ref)
 {
     il__object_unlock(space, ref);
-    il_futex_wake(&state_of(space, ref)->queue.round, INT32_MAX); /* those outside */
+    il__wake(space, &state_of(space, ref)->queue.round, INT32_MAX); /* those outside */
 }
 
 /* At the end of a slice: breaks the barrier if a party is found dead. `index`: our own record, or 0. */

@@ -89,10 +89,10 @@ static void unlock(il_space *space, il_ref ref)
 }
 
 /* Leaving after a wake was used up: there may be a permit with others asleep. */
-static int leave(il_u32 *free, il_wait *wait, int code)
+static int leave(il_space *space, il_u32 *free, il_wait *wait, int code)
 {
     if (wait->woken)
-        il_futex_wake(free, 1);
+        il__wake(space, free, 1);
     wait->woken = false;
     return code;
 }
@@ -123,14 +123,14 @@ int il_bounded_acquire(il_space *space, il_ref ref, il_share share, uint64_t hol
         il_wait gate = il__wait_inside(wait);
         int code = lock(space, ref, holder, &gate);
         if (code != IL_OK)
-            return leave(free, wait, code == IL_TIMEDOUT && wait->deadline_ns == IL_NOW ? IL_BUSY : code);
+            return leave(space, free, wait, code == IL_TIMEDOUT && wait->deadline_ns == IL_NOW ? IL_BUSY : code);
         /* A reaper may have died between emptying a share and saying so, and nobody asks about an empty share's owner. */
         if (doubt)
             recount(space, cell);
         doubt = false;
         if (il_load_relaxed(count) >> 32 != share >> 32) {
             unlock(space, ref);
-            return leave(free, wait, IL_STALE);
+            return leave(space, free, wait, IL_STALE);
         }
         uint32_t left = il_load_relaxed(free);
         if ((left & IL_PERMITS) == 0)
@@ -149,7 +149,7 @@ int il_bounded_acquire(il_space *space, il_ref ref, il_share share, uint64_t hol
             unlock(space, ref);
             /* Permits that came while WAITERS was clear woke nobody. */
             if ((left & IL_PERMIT_WAITERS) && (left & IL_PERMITS) > 1)
-                il_futex_wake(free, 1);
+                il__wake(space, free, 1);
             wait->woken = false;
             return IL_OK;
         }
@@ -170,7 +170,7 @@ int il_bounded_acquire(il_space *space, il_ref ref, il_share share, uint64_t hol
             code = wait->restless ? IL_INTERRUPTED : IL_OK;
         }
         if (code != IL_OK)
-            return leave(free, wait, code);
+            return leave(space, free, wait, code);
     }
 }
 
@@ -201,7 +201,7 @@ int il_bounded_release(il_space *space, il_ref ref, il_share share, uint64_t hol
         il_store_release(free, (left & IL_PERMITS) + given);
     unlock(space, ref);
     if (waited_for && given > 0)
-        il_futex_wake(free, given < INT32_MAX ? (int)given : INT32_MAX);
+        il__wake(space, free, given < INT32_MAX ? (int)given : INT32_MAX);
     return IL_OK;
 }
 

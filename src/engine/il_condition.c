@@ -39,7 +39,7 @@ static void grant(il_space *space, il_ref ref, uint64_t count, uint32_t *asleep)
             continue;
         sleepers = sleepers == 0 ? at : IL_SEVERAL;
         if (asleep == NULL)
-            il_futex_wake(&record->state, 1);
+            il__wake(space, &record->state, 1);
     }
     if (asleep != NULL)
         *asleep = sleepers;
@@ -76,7 +76,7 @@ void il_condition_wake(il_space *space, il_ref ref, uint32_t asleep)
 {
     if (asleep != IL_SEVERAL) {
         /* It may serve another wait by now; then the wake is one for nothing. */
-        il_futex_wake(&space->records[asleep].state, 1);
+        il__wake(space, &space->records[asleep].state, 1);
         return;
     }
     if (il__object_lock(space, ref, NULL) != IL_OK)
@@ -84,7 +84,7 @@ void il_condition_wake(il_space *space, il_ref ref, uint32_t asleep)
     uint32_t at = il_load_relaxed(&il_ref_cell(space, ref)->state.queue.first);
     for (; at != 0; at = il_load_relaxed(&space->records[at].next)) {
         if (il_load_relaxed(&space->records[at].state) == IL_WAIT_GRANTED)
-            il_futex_wake(&space->records[at].state, 1);
+            il__wake(space, &space->records[at].state, 1);
     }
     il__object_unlock(space, ref);
 }

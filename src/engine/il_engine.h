@@ -21,12 +21,17 @@ typedef struct il_process {
     bool spins;
     /* When a thread of it last began to wait for a lock, monotonic. A hint. */
     _Alignas(64) il_u64 contended_ns;
+    /* Waiting without a thread for each (il_listen.c). Guard: ports_mutex, which is held across fork. */
+    pthread_mutex_t ports_mutex;
+    struct il_port *ports;
+    uint64_t planned_ns; /* when the listening thread wakes at latest */
+    bool listening;      /* there is that thread */
 } il_process;
 
 void il_process_init(il_process *process);
-/* For pthread_atfork: prepare, parent and child. */
+/* For pthread_atfork: prepare; parent and child. */
 void il_process_before_fork(il_process *process);
-void il_process_after_fork(il_process *process);
+void il_process_after_fork(il_process *process, bool child);
 
 /* Why an open failed, for a person. */
 typedef struct il_error {
@@ -141,6 +146,10 @@ typedef struct il_wait {
     bool woken;           /* the last sleep ended by a wake, which is to be used or passed on */
     bool rushed;          /* what is waited for changes hands faster than a sleeper can be woken */
     bool restless;        /* in: return IL_INTERRUPTED after every slice, for a caller who has other things to look after */
+    bool listens;         /* in: do not sleep, but return IL_PENDING; call again when the futex has been rung up, or at `due_ns` */
+    uint64_t due_ns;      /* 0: it does not listen yet */
+    il_u32 *futex;        /* what it listens to … */
+    uint32_t expected;    /* … as long as it has this value */
     bool orphan;          /* out: the lock was left by a dead owner */
 } il_wait;
 
@@ -182,6 +191,38 @@ static inline uint32_t il_records_of_levels(uint32_t levels)
 {
     return (uint32_t)IL_RECORDS * (((1u << (2 * levels)) - 1u) / 3u);
 }
+
+/* --- waiting without a thread (il_listen.c) --- */
+
+/* Where an event loop listens: its descriptor is readable when waits of this space should be looked at again. */
+typedef struct il_port {
+    il_space *space;
+    struct il_port *next;
+    int fd;
+    /* Guard of these: ports_mutex. */
+    bool listed;     /* else: of the process that this one was forked from */
+    uint32_t seen;   /* the bell's value when it was last looked at */
+    uint64_t due_ns; /* when to be told at latest; IL_FOREVER */
+    bool idle;       /* nothing waits here */
+} il_port;
+
+/* IL_OK, or IL_SYSTEM with errno, or what il_attach returns. */
+int il_port_open(il_port *port, il_space *space);
+void il_port_close(il_port *port);
+/* Says when to be told at latest; 0: nothing waits here any more. IL_OK, or IL_SYSTEM with errno: no thread can be started. */
+int il_port_expect(il_port *port, uint64_t due_ns);
+
+/* Which bucket a futex belongs to. */
+static inline uint32_t il_bucket_of(const il_space *space, const il_u32 *futex)
+{
+    uint32_t line = (uint32_t)(((uintptr_t)futex - (uintptr_t)space->header) / 64);
+    return line * 0x9E3779B1u >> 24; /* Fibonacci hashing, Knuth 6.4 */
+}
+_Static_assert(IL_BUCKETS == 256, "a bucket is 8 bits");
+
+/* Whether a wait that was pending may have come to its end, or has to be looked at for another reason. If not, it goes on
+ * listening. */
+bool il_wait_is_ripe(il_space *space, il_wait *wait, uint64_t now);
 
 /* --- the lock word (il_mutex.c) --- */
 
@@ -346,10 +387,10 @@ static inline il_u64 *il_share_count(const il_space *space, il_share share)
 
 /* --- the reader-writer lock (il_rwlock.c) --- */
 
-void il__rwlock_wake(il_u64 *count);
+void il__rwlock_wake(il_space *space, il_u64 *count);
 
 /* One reader of this process less, if there is one. */
-static inline bool il_rwlock_leave(il_cell *cell, il_u64 *count, il_share share)
+static inline bool il_rwlock_leave(il_space *space, il_cell *cell, il_u64 *count, il_share share)
 {
     uint64_t had = il_load_relaxed(count);
     do {
@@ -359,7 +400,7 @@ static inline bool il_rwlock_leave(il_cell *cell, il_u64 *count, il_share share)
     } while (!il_cas_seq_cst(count, &had, had - 1));
     /* Either the writer sees that we have left, or we see it draining. */
     if ((uint32_t)had == 1 && il_load_seq_cst(&cell->state.shares.draining))
-        il__rwlock_wake(count);
+        il__rwlock_wake(space, count);
     return true;
 }
 
@@ -373,7 +414,7 @@ static inline bool il_rwlock_read_fast(il_space *space, il_cell *cell, uint64_t 
     /* Either the writer sees our count, or we see the writer. Also an acquire: pairs with the release of the one before. */
     if ((il_load_seq_cst(&cell->mutex.word) & ~(uint64_t)IL_ORPHAN) == key)
         return true;
-    il_rwlock_leave(cell, count, share);
+    il_rwlock_leave(space, cell, count, share);
     return false;
 }
 /* IL_OK, and what il_mutex_lock returns. `again`: this very thread reads already, so it need not stand back for a writer. */
@@ -529,6 +570,15 @@ int il__wait_nap(il_wait *wait, uint64_t now);
 /* Sleeps while *futex is `expected`: until woken or interrupted, to the deadline, to `until_ns`, or, if that is 0, to the end
  * of a slice. IL_OK: look again; IL_BUSY: the time is over; IL_INTERRUPTED; IL_WIPED. */
 int il__wait_sleep(il_space *space, il_u32 *futex, uint32_t expected, uint64_t until_ns, il_wait *wait, uint64_t now);
+/* The same for one that listens; `until_ns` is the end of the slice. */
+int il__wait_listen(il_space *space, il_u32 *futex, uint32_t expected, uint64_t until_ns, il_wait *wait, uint64_t now);
+
+/* Wakes up to `count` sleepers of a futex of the space and rings up those who listen to it. How many there were: those who listen
+ * count as one. */
+int il__wake(il_space *space, il_u32 *futex, int count);
+
+void il__ports_before_fork(il_process *process);
+void il__ports_after_fork(il_process *process, bool child);
 
 /* Opens the space's file once more, verified to be the mapped one; -1 with space->error set. Held: the fork mutex. */
 int il__reopen(il_space *space);
@@ -537,7 +587,7 @@ int il__reopen(il_space *space);
 void il__table_sweep(il_space *space, uint32_t k);
 /* Whether it is free and reserved, but for nobody: its heirs died or left. Who still sleeps on it looks its name up again. */
 bool il__mutex_unclaimed(il_mutex *mutex, uint32_t half);
-void il__mutex_orphan(il_mutex *mutex, uint32_t k, bool mark);
+void il__mutex_orphan(il_space *space, il_mutex *mutex, uint32_t k, bool mark);
 
 /* Publishes one more level of cells, or of records, than `levels`, unless somebody else already has. Held: no stripe. */
 int il__segment_grow(il_space *space, uint32_t levels);

@@ -35,7 +35,7 @@ int il_event_set(il_space *space, il_cell *cell, uint64_t key)
         /* Release, also when it is set already: what this setter did before is seen by whoever finds it set. */
     } while (!il_cas_release(flag, &word, next));
     if (word & IL_FLAG_WAITERS)
-        il_futex_wake(futex_of(flag), INT32_MAX);
+        il__wake(space, futex_of(flag), INT32_MAX);
     return IL_OK;
 }
 

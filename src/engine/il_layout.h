@@ -33,6 +33,8 @@ enum {
     IL_PROGRAM_MAX = 160,        /* bytes of a process's command line kept for people to read, with terminator */
     IL_DEAD_PROGRAM_MAX = 64,    /* bytes of it that outlive the process, in the cell it died on */
     IL_HOST_MAX = 64,            /* bytes of its host name, with terminator */
+    IL_BUCKETS = 256,            /* of futexes that somebody listens to */
+    IL_CHANNELS = 64,            /* of processes that listen */
     IL_DATA_AT = 64,             /* where the content begins in the file of a Value or an Array */
 };
 
@@ -213,7 +215,12 @@ typedef struct il_header {
     il_u32 record_hint;         /* where to look for a free record next */
     il_u32 slots_seen;          /* highest slot ever claimed. Only ever rises */
     il_u64 fence_floor;         /* no evicted name had a higher fence. Only ever rises */
-    il_u64 next_wake_ns;        /* the pace of slice ends in the whole space (il_mutex.c) */
+    il_u64 next_wake_ns;        /* the pace of slice ends in the whole space (il_wait.c) */
+    /* Those who wait without a thread of their own (il_listen.c). */
+    _Alignas(64) il_u64 listeners[IL_BUCKETS]; /* bit c: a process of channel c listens to futexes of this bucket. Legal to be
+                                                * set for nothing; or to be missing, which costs a slice */
+    il_u32 rings[IL_BUCKETS];                  /* how often listeners of this bucket were rung up */
+    il_u32 bells[IL_CHANNELS];                 /* a futex: changes whenever processes of this channel are rung up */
 } il_header;
 
 enum { IL_HEADER_SIZE = 4096 };

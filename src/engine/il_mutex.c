@@ -65,13 +65,13 @@ static void settle(il_mutex *mutex, uint64_t holder, il_wait *wait, uint32_t hal
 }
 
 /* Leaving after a wake was used up: the lock may be free with others asleep, or held by one who took it without WAITERS. */
-static void pass_on(il_mutex *mutex, uint64_t key)
+static void pass_on(il_space *space, il_mutex *mutex, uint64_t key)
 {
     uint64_t word = il_load_relaxed(&mutex->word);
     for (;;) {
         uint32_t half = (uint32_t)word;
         if ((word & IL_GENERATION) != key || owner_of(half) == 0) {
-            il_futex_wake(futex_of(mutex), 1);
+            il__wake(space, futex_of(mutex), 1);
             return;
         }
         if ((half & IL_WAITERS) || il_cas_relaxed(&mutex->word, &word, word | IL_WAITERS))
@@ -193,7 +193,7 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
             break;
     }
     if (wait->woken)
-        pass_on(mutex, key);
+        pass_on(space, mutex, key);
     wait->woken = false;
     return code;
 }
@@ -229,7 +229,7 @@ int il_mutex_unlock(il_space *space, il_mutex *mutex, uint64_t key, unsigned fla
         done = il_cas_release(&mutex->word, &word, next);
     }
     if (half & (IL_WAITERS | IL_RESERVED)) {
-        int woken = il_futex_wake(futex_of(mutex), 1);
+        int woken = il__wake(space, futex_of(mutex), 1);
         /* Nobody sleeps, so nobody is there to use the reservation. Failing means that somebody took the lock, or is about to
          * sleep on it until the reservation expires. */
         if (woken == 0 && (half & IL_RESERVED))
@@ -280,7 +280,7 @@ bool il__mutex_unclaimed(il_mutex *mutex, uint32_t half)
 /* The caller holds the byte of the dead owner k, so nobody can become k; but a foreign release may still write k away, and
  * then the word is somebody else's. The notes before the CAS may in that case hit the next owner's: they tell, and decide
  * nothing, since an RLock knows no foreign release. A reaper that dies midway leaves `recoveries` counted twice. */
-void il__mutex_orphan(il_mutex *mutex, uint32_t k, bool mark)
+void il__mutex_orphan(il_space *space, il_mutex *mutex, uint32_t k, bool mark)
 {
     uint64_t word = il_load_relaxed(&mutex->word), next;
     uint32_t half = (uint32_t)word;
@@ -297,5 +297,5 @@ void il__mutex_orphan(il_mutex *mutex, uint32_t k, bool mark)
         /* Release: what the reaper repaired is seen by the next owner. */
     } while (!il_cas_release(&mutex->word, &word, next));
     if (half & (IL_WAITERS | IL_RESERVED))
-        il_futex_wake(futex_of(mutex), 1);
+        il__wake(space, futex_of(mutex), 1);
 }

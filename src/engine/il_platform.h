@@ -19,6 +19,22 @@ uint64_t il_clock_wall_ns(void);
  * 0: woken (a wake was used up); -EAGAIN: the value differs; -ETIMEDOUT; -EINTR. Nothing may be held. */
 int il_futex_wait(il_u32 *half, uint32_t expected, uint64_t deadline_ns);
 
+/* The same on several at once, of which `which` is told nothing: -ENOSYS where the kernel cannot (before Linux 5.16). */
+typedef struct {
+    il_u32 *half;
+    uint32_t expected;
+} il_watched;
+int il_futex_wait_any(const il_watched *watched, int count, uint64_t deadline_ns);
+enum { IL_WATCHED_MOST = 128 };
+
+/* A descriptor that polls as readable once told, until it is heard. -errno. */
+int il_signal_new(void);
+void il_signal_tell(int fd);
+void il_signal_hear(int fd);
+
+/* Starts a thread that no signal handler runs in and nobody waits for. */
+int il_thread_start(void *(*run)(void *), void *argument);
+
 /* Wakes up to `count` sleepers, longest sleeper first. Returns how many it woke. */
 int il_futex_wake(il_u32 *half, int count);
 

@@ -6,11 +6,13 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <linux/magic.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -48,6 +50,68 @@ int il_futex_wait(il_u32 *half, uint32_t expected, uint64_t deadline_ns)
     /* BITSET for the absolute deadline; without CLOCK_REALTIME it is on the monotonic clock. Not PRIVATE: shared. */
     long failed = syscall(SYS_futex, half, FUTEX_WAIT_BITSET, expected, &until, NULL, FUTEX_BITSET_MATCH_ANY);
     return failed == 0 ? 0 : -errno;
+}
+
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449 /* the same on all processors; absent from older headers */
+#endif
+
+int il_futex_wait_any(const il_watched *watched, int count, uint64_t deadline_ns)
+{
+    struct {
+        uint64_t value, address;
+        uint32_t flags, reserved;
+    } waits[IL_WATCHED_MOST];
+    struct timespec until = {(time_t)(deadline_ns / 1000000000u), (long)(deadline_ns % 1000000000u)};
+    if (count == 1)
+        return il_futex_wait(watched[0].half, watched[0].expected, deadline_ns);
+    for (int i = 0; i < count; i++) {
+        waits[i].value = watched[i].expected;
+        waits[i].address = (uint64_t)(uintptr_t)watched[i].half;
+        waits[i].flags = 2; /* FUTEX_32, not FUTEX_PRIVATE_FLAG */
+        waits[i].reserved = 0;
+    }
+    long woken = syscall(SYS_futex_waitv, waits, count, 0, &until, CLOCK_MONOTONIC);
+    return woken >= 0 ? 0 : -errno;
+}
+
+int il_signal_new(void)
+{
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return fd >= 0 ? fd : -errno;
+}
+
+void il_signal_tell(int fd)
+{
+    uint64_t one = 1;
+    ssize_t written = write(fd, &one, sizeof one);
+    (void)written; /* it fails when it has been told 2^64 - 1 times and not heard: then it is readable */
+}
+
+void il_signal_hear(int fd)
+{
+    uint64_t count;
+    ssize_t got = read(fd, &count, sizeof count);
+    (void)got; /* it fails when nothing was told */
+}
+
+int il_thread_start(void *(*run)(void *), void *argument)
+{
+    enum { STACK = 128 * 1024 };
+    sigset_t all, before;
+    pthread_attr_t attributes;
+    pthread_t thread;
+    sigfillset(&all);
+    int failed = pthread_attr_init(&attributes);
+    if (failed != 0)
+        return -failed;
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, STACK);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    failed = pthread_create(&thread, &attributes, run, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return -failed;
 }
 
 int il_futex_wake(il_u32 *half, int count)

@@ -26,9 +26,9 @@ static il_u32 *futex_of(il_u64 *count)
     return (il_u32 *)(void *)count;
 }
 
-void il__rwlock_wake(il_u64 *count)
+void il__rwlock_wake(il_space *space, il_u64 *count)
 {
-    il_futex_wake(futex_of(count), 1);
+    il__wake(space, futex_of(count), 1);
 }
 
 /* One reader of this process more, unless the share has gone. */

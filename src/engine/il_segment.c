@@ -25,16 +25,19 @@ enum { CHECK_EVERY_NS = 50000000, OPEN_ATTEMPTS = 1000, STALE_NAP_NS = 1000000 }
 void il_process_init(il_process *process)
 {
     pthread_mutex_init(&process->fork_mutex, NULL);
+    pthread_mutex_init(&process->ports_mutex, NULL);
     process->spins = il_processors() > 1;
 }
 
 void il_process_before_fork(il_process *process)
 {
     pthread_mutex_lock(&process->fork_mutex);
+    il__ports_before_fork(process);
 }
 
-void il_process_after_fork(il_process *process)
+void il_process_after_fork(il_process *process, bool child)
 {
+    il__ports_after_fork(process, child);
     pthread_mutex_unlock(&process->fork_mutex);
 }
 

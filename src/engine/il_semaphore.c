@@ -21,7 +21,7 @@ static il_u32 *futex_of(il_u64 *permits)
 }
 
 /* Leaving after a wake was used up: there may be a permit with others asleep, or none and they are to be woken for the next. */
-static void pass_on(il_u64 *permits, uint64_t key)
+static void pass_on(il_space *space, il_u64 *permits, uint64_t key)
 {
     uint64_t word = il_load_relaxed(permits);
     while ((word & IL_GENERATION) == key && (word & (IL_PERMITS | IL_PERMIT_WAITERS)) == 0) {
@@ -29,7 +29,7 @@ static void pass_on(il_u64 *permits, uint64_t key)
             return;
     }
     if ((word & IL_PERMITS) != 0 || (word & IL_GENERATION) != key)
-        il_futex_wake(futex_of(permits), 1);
+        il__wake(space, futex_of(permits), 1);
 }
 
 int il_semaphore_acquire(il_space *space, il_cell *cell, uint64_t key, il_wait *wait)
@@ -49,7 +49,7 @@ int il_semaphore_acquire(il_space *space, il_cell *cell, uint64_t key, il_wait *
                 continue;
             /* Permits that came while we were on our way woke nobody, since WAITERS was clear. */
             if (wait->slept && (half & IL_PERMITS) > 1)
-                il_futex_wake(futex_of(permits), 1);
+                il__wake(space, futex_of(permits), 1);
             wait->woken = false;
             return IL_OK;
         }
@@ -71,7 +71,7 @@ int il_semaphore_acquire(il_space *space, il_cell *cell, uint64_t key, il_wait *
             break;
     }
     if (wait->woken)
-        pass_on(permits, key);
+        pass_on(space, permits, key);
     wait->woken = false;
     return code;
 }
@@ -90,7 +90,7 @@ int il_semaphore_release(il_space *space, il_cell *cell, uint64_t key, uint32_t 
         /* Release: pairs with the acquire of whoever takes the permit. */
     } while (!il_cas_release(permits, &word, next));
     if (word & IL_PERMIT_WAITERS)
-        il_futex_wake(futex_of(permits), count < INT32_MAX ? (int)count : INT32_MAX);
+        il__wake(space, futex_of(permits), count < INT32_MAX ? (int)count : INT32_MAX);
     return IL_OK;
 }
 

@@ -83,8 +83,8 @@ void il__share_sweep(il_space *space, il_record *record, uint64_t count)
     }
     /* Also when it was empty: a reaper may have died between the two. The name may have moved on: then it is for nothing. */
     il_store_release(&cell->stale, 1);
-    il_futex_wake(&cell->state.shares.free, 1);
-    il__rwlock_wake(&record->count);
+    il__wake(space, &cell->state.shares.free, 1);
+    il__rwlock_wake(space, &record->count);
 }
 
 bool il__shares_drop(il_space *space, il_cell *cell)

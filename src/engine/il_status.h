@@ -36,7 +36,8 @@
     X(IL_BROKEN, -27, "the barrier is broken")                                                                         \
     X(IL_LAST, -28, "the last party of a barrier has come")                                                            \
     X(IL_DEADLOCK, -29, "it would wait for itself")                                                                    \
-    X(IL_DATA_LOST, -30, "the data's file was deleted or damaged while the object had its name")
+    X(IL_DATA_LOST, -30, "the data's file was deleted or damaged while the object had its name")                       \
+    X(IL_PENDING, -31, "not yet: to be asked again when it is rung up, or due")
 
 enum {
 #define X(name, code, text) name = (code),

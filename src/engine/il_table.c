@@ -97,7 +97,7 @@ static void rouse(il_space *space, il_ref ref)
     } else if ((kind == IL_KIND_SEMAPHORE || kind == IL_KIND_EVENT) && (word & IL_GENERATION) == il_ref_key(ref)) {
         uint64_t flag = kind == IL_KIND_SEMAPHORE ? IL_PERMIT_WAITERS : IL_FLAG_WAITERS;
         il_cas_relaxed(&cell->state.permits, &word, word & ~flag);
-        il_futex_wake((il_u32 *)(void *)&cell->state.permits, INT32_MAX);
+        il__wake(space, (il_u32 *)(void *)&cell->state.permits, INT32_MAX);
         il_nap(ROUSED_NS);
     }
 }
@@ -494,11 +494,11 @@ void il__table_sweep(il_space *space, uint32_t k)
             il_store_relaxed(&cell->dead_program[j], il_load_relaxed(&space->slots[k].program[j]));
         /* One who was only at the gate of a reader-writer lock left nothing half done. */
         bool writing = il_load_relaxed(&cell->mutex.depth) != 0;
-        il__mutex_orphan(&cell->mutex, k, il_load_relaxed(&cell->kind) != IL_KIND_RWLOCK || writing);
+        il__mutex_orphan(space, &cell->mutex, k, il_load_relaxed(&cell->kind) != IL_KIND_RWLOCK || writing);
     }
     il__records_sweep(space, k);
     for (uint32_t i = 0; i < IL_STRIPES; i++) {
         if ((il_load_relaxed(&space->stripes[i].word) & IL_OWNER) == k)
-            il__mutex_orphan(&space->stripes[i], k, false);
+            il__mutex_orphan(space, &space->stripes[i], k, false);
     }
 }

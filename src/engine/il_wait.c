@@ -32,7 +32,7 @@ enum {
 
 il_wait il__wait_inside(const il_wait *wait)
 {
-    uint64_t deadline = wait->deadline_ns == IL_NOW ? il_clock_ns() + PATIENCE_NS : wait->deadline_ns;
+    uint64_t deadline = wait->deadline_ns == IL_NOW || wait->listens ? il_clock_ns() + PATIENCE_NS : wait->deadline_ns;
     return (il_wait){.deadline_ns = deadline, .restless = wait->restless};
 }
 
@@ -58,7 +58,7 @@ uint64_t il__wait_now_for_lock(il_space *space, il_wait *wait)
 
 int il__wait_nap(il_wait *wait, uint64_t now)
 {
-    if (!wait->rushed)
+    if (!wait->rushed || wait->listens)
         return IL_BUSY;
     if (wait->napping_ns == 0)
         wait->napping_ns = now;
@@ -87,7 +87,11 @@ static uint64_t slice_end(il_space *space, il_wait *wait, uint64_t now)
 
 int il__wait_sleep(il_space *space, il_u32 *futex, uint32_t expected, uint64_t until_ns, il_wait *wait, uint64_t now)
 {
+    if (wait->listens && wait->due_ns != 0)
+        return il__wait_listen(space, futex, expected, until_ns, wait, now);
     uint64_t end = until_ns != 0 ? until_ns : slice_end(space, wait, now);
+    if (wait->listens)
+        return il__wait_listen(space, futex, expected, end, wait, now);
     int slept = il_futex_wait(futex, expected, end < wait->deadline_ns ? end : wait->deadline_ns);
     wait->slept = true;
     wait->woken = slept == 0;

@@ -35,12 +35,12 @@ void __wrap_il__table_sweep(il_space *space, uint32_t k)
 #endif
 
 #ifdef BREAK_il__mutex_orphan
-void __real_il__mutex_orphan(il_mutex *mutex, uint32_t k, bool mark);
-void __wrap_il__mutex_orphan(il_mutex *mutex, uint32_t k, bool mark);
-void __wrap_il__mutex_orphan(il_mutex *mutex, uint32_t k, bool mark)
+void __real_il__mutex_orphan(il_space *space, il_mutex *mutex, uint32_t k, bool mark);
+void __wrap_il__mutex_orphan(il_space *space, il_mutex *mutex, uint32_t k, bool mark);
+void __wrap_il__mutex_orphan(il_space *space, il_mutex *mutex, uint32_t k, bool mark)
 {
     (void)mark;
-    __real_il__mutex_orphan(mutex, k, false);
+    __real_il__mutex_orphan(space, mutex, k, false);
 }
 #endif
 

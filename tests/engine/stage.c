@@ -111,7 +111,7 @@ void start_helper(uint32_t n)
 {
     il_process_before_fork(&stage.process);
     pid_t pid = check_fork();
-    il_process_after_fork(&stage.process);
+    il_process_after_fork(&stage.process, pid == 0);
     if (pid == 0) {
         setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
         helper_life(n);

@@ -45,7 +45,7 @@ static pid_t start_victim(const scenario *scenario)
 {
     il_process_before_fork(&stage.process);
     pid_t victim = check_fork();
-    il_process_after_fork(&stage.process);
+    il_process_after_fork(&stage.process, victim == 0);
     if (victim == 0) {
         scenario->prepare();
         ptrace(PTRACE_TRACEME, 0, NULL, NULL);

@@ -12,7 +12,12 @@ static void before_fork(void)
 
 static void after_fork(void)
 {
-    il_process_after_fork(&process);
+    il_process_after_fork(&process, false);
+}
+
+static void after_fork_child(void)
+{
+    il_process_after_fork(&process, true);
 }
 
 static void run(const test *tests, const char *only)
@@ -31,7 +36,7 @@ int main(int argc, char **argv)
 {
     check_begin(argc, argv, 120);
     il_process_init(&process);
-    CHECK(pthread_atfork(before_fork, after_fork, after_fork) == 0);
+    CHECK(pthread_atfork(before_fork, after_fork, after_fork_child) == 0);
     const char *only = argc > 2 ? argv[2] : NULL;
     run(file_tests, only);
     run(name_tests, only);
