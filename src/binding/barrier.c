@@ -1,5 +1,6 @@
 /* Barrier: threading.Barrier's methods on a named barrier. */
 #include "binding.h"
+#include "il_platform.h"
 
 typedef struct {
     Handle handle;
@@ -187,6 +188,17 @@ static int begin(Barrier *self, PyObject *timeout, Act *act)
     return 0;
 }
 
+/* _ask_wait(timeout) -> a place or a Waiter: waits in a task. */
+static PyObject *barrier_ask_wait(PyObject *object, PyObject *timeout)
+{
+    Act act;
+    if (begin((Barrier *)object, timeout, &act) < 0)
+        return NULL;
+    act.take = barrier_take;
+    act.abandon = barrier_abandon;
+    return begun((Handle *)object, &act);
+}
+
 static PyObject *barrier_wait(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     Barrier *self = (Barrier *)object;
@@ -282,6 +294,7 @@ static PyMethodDef barrier_methods[] = {
                "Returns a number from 0 to parties - 1, another for each. Once all are here, the last one runs the action.\n"
                "Raises threading.BrokenBarrierError when the barrier is broken or breaks: a party's timeout, its death or\n"
                "that of the one who acts, an action that raised, abort(), reset(). SpaceError when the space is unusable.")},
+    {"_ask_wait", barrier_ask_wait, METH_O, NULL},
     {"reset", barrier_reset, METH_NOARGS,
      PyDoc_STR("reset($self, /)\n--\n\nMake it good again, empty. Whoever waits gets BrokenBarrierError.")},
     {"abort", barrier_abort, METH_NOARGS,

@@ -16,12 +16,15 @@
 #endif
 
 typedef struct {
+    PyTypeObject *ready_type, *waiter_type;
     PyTypeObject *space_type, *handle_type, *locklike_type, *mapping_type, *data_type;
     PyObject *exception_of;  /* interlock.errors.from_engine */
     PyObject *owner_of;      /* interlock.records.owner_of */
     PyObject *timeout_of;    /* interlock.locklike.timeout_of: the AcquireTimeout for hold() */
     PyObject *find_space;    /* interlock.space.find: a Space from None or a URL */
-    PyObject *task_token;    /* interlock.tasks.token: of the task that runs, 0 if none does. NULL until tasks matter */
+    PyObject *task_token;    /* interlock.aio.task_token: of the task that runs, 0 if none does. NULL until tasks matter */
+    PyObject *settle;        /* interlock.aio.settle: a coroutine that waits for a Waiter. NULL until then */
+    PyObject *settle_hold;   /* interlock.aio.settle_hold: the same for hold(), which raises AcquireTimeout */
     _Atomic(PyObject *) default_space; /* NULL until first used; never another after that */
 } ModuleState;
 
@@ -37,8 +40,14 @@ typedef struct {
 } SpaceObject;
 
 /* A handle: a name in a space. Kinds differ in their methods only. */
+struct Handle;
+
 /* One blocking call of a primitive: what a thread that sleeps in it has on its stack, and a task that waits in it keeps. */
 typedef struct Act {
+    int (*take)(struct Handle *, struct Act *);      /* its next step; returns ACT_… */
+    bool (*abandon)(struct Handle *, struct Act *);  /* it is given up while pending; true: it goes on to a good end first. NULL: nothing
+                                                      * has to be done */
+    PyObject *(*undo)(PyObject *, PyObject *);       /* gives back what it got. NULL: nothing */
     il_wait wait;   /* wait.listens: a task's, which comes back with ACT_PENDING instead of sleeping */
     uint64_t token; /* of the task in charge; 0: this thread is */
     il_ref ref;     /* for kinds that wait more than once: where … */
@@ -63,6 +72,7 @@ typedef struct Handle {
     PyObject *weakrefs;
     int (*take)(struct Handle *, Act *);       /* kinds that can be acquired; returns ACT_… */
     PyObject *(*give)(PyObject *, PyObject *); /* … and their release */
+    bool (*abandon)(struct Handle *, Act *);   /* see Act */
     il_u64 share;       /* il_share, of kinds that have them … */
     il_u32 share_slot;  /* … and the process slot whose it is: a forked child finds its own */
     uint64_t parameter; /* the kind's size or bound */
@@ -74,6 +84,7 @@ typedef struct Handle {
     bool rooted; /* anonymous, made here and pickled for nobody: if this process has not forked either, it has no other handle */
 } Handle;
 
+extern PyType_Spec ready_spec, waiter_spec, port_spec;
 extern PyType_Spec space_spec, handle_spec, locklike_spec, lock_spec, rlock_spec, hold_spec, semaphore_spec, event_spec, condition_spec,
     barrier_spec, read_lock_spec, write_lock_spec, bounded_spec, mapping_spec, data_spec, value_spec, array_spec;
 
@@ -106,6 +117,8 @@ void data_at_exit(void);
  * a forked child makes new ones. */
 extern THREAD_LOCAL uint64_t thread_token;
 uint64_t new_token(void);
+/* One more of the kind, for a task of this thread. */
+uint64_t next_token(void);
 /* Whether it is the thread that runs Python's signal handlers. Valid once the token is made. */
 extern THREAD_LOCAL bool thread_is_main;
 
@@ -117,6 +130,8 @@ static inline uint64_t this_token(void)
 
 /* Set once a task has taken a kind that asks which thread or task it belongs to. */
 extern il_u32 tasks_matter;
+/* The token of the task on whose behalf this thread acts just now; 0: of nobody else. */
+extern THREAD_LOCAL uint64_t acting_for;
 uint64_t find_agent(struct Handle *self);
 
 /* The token of the task that runs in this thread, or of the thread. 0 with an exception. */
@@ -206,6 +221,17 @@ int take_bare(Handle *self, lock_function lock, Act *act, bool deaf, il_ref *tak
 
 /* As take, without letting signal handlers run. */
 int take_deaf(Handle *self, lock_function lock, Act *act, il_ref *taken);
+
+/* Takes the first step of an act in a task. ACT_PENDING: `waiter` is the rest of it. */
+int begin_act(Handle *self, Act *act, PyObject **waiter);
+/* Whether tasks count as owners from now on. 0, or -1 with an exception. */
+int tasks_begin(Handle *self);
+/* What a method of the asynchronous face returns for what begin_act said: the result, or the Waiter. */
+PyObject *begun(Handle *self, Act *act);
+PyObject *ready(ModuleState *state, PyObject *value);
+/* __aenter__ and __aexit__ of kinds that can be acquired. */
+PyObject *handle_aenter(PyObject *object, PyObject *unused);
+PyObject *handle_aexit(PyObject *object, PyObject *const *args, Py_ssize_t nargs);
 
 /* An act of this thread, to a deadline. */
 Act act_until(uint64_t deadline);

@@ -136,6 +136,8 @@ static PyMethodDef bounded_methods[] = {
                "Raises ValueError for n < 1, NotHeld (a ValueError) when this process has fewer; then none is given back.")},
     {"__enter__", bounded_enter, METH_NOARGS, NULL},
     {"__exit__", (PyCFunction)(void (*)(void))bounded_exit, METH_FASTCALL, NULL},
+    {"__aenter__", handle_aenter, METH_NOARGS, NULL},
+    {"__aexit__", (PyCFunction)(void (*)(void))handle_aexit, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -12,6 +12,10 @@ typedef struct {
     uint32_t entered, asleep;
 } Condition;
 
+static int condition_lock_take(Handle *handle, Act *act);
+static PyObject *condition_release(PyObject *object, PyObject *unused);
+static PyObject *notify(Condition *self, uint32_t count);
+
 /* Condition(name, lock, space) */
 static PyObject *condition_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -52,6 +56,8 @@ static PyObject *condition_new(PyTypeObject *type, PyObject *args, PyObject *kwa
         return NULL;
     }
     self->lock = lock != NULL ? (Handle *)Py_NewRef(given) : &self->handle;
+    self->handle.take = condition_lock_take;
+    self->handle.give = condition_release;
     return (PyObject *)self;
 }
 
@@ -129,6 +135,15 @@ static PyObject *condition_acquire(PyObject *object, PyObject *const *args, Py_s
     if (taken > 0)
         self->entered++;
     return taken < 0 ? NULL : PyBool_FromLong(taken);
+}
+
+static int condition_lock_take(Handle *handle, Act *act)
+{
+    Condition *self = (Condition *)handle;
+    int taken = is_reentrant(self) ? rlock_take(self->lock, act) : lock_take(self->lock, act);
+    if (taken == ACT_DONE)
+        self->entered++;
+    return taken;
 }
 
 static PyObject *condition_enter(PyObject *object, PyObject *Py_UNUSED(ignored))
@@ -287,7 +302,7 @@ static int condition_take(Handle *handle, Act *act)
         self->entered = act->entered;
     int notified = leave_queue(self, act->ref, act->ticket, failed);
     if (failed)
-        return ACT_FAILED;
+        return lost || !act->wait.listens ? ACT_FAILED : ACT_NOT_IN_TIME;
     if (notified < 0 || (act->code != IL_OK && act->code != IL_TIMEDOUT)) {
         raise_code(state, notified < 0 ? notified : act->code, self->handle.space, handle, NULL, 0);
         return ACT_FAILED;
@@ -296,8 +311,12 @@ static int condition_take(Handle *handle, Act *act)
 }
 
 /* A task gives the wait up: not before it has the lock again. */
-static bool condition_abandon(Handle *Py_UNUSED(handle), Act *act)
+static bool condition_abandon(Handle *handle, Act *act)
 {
+    if (act->failed) { /* the task itself goes: without the lock, then */
+        leave_queue((Condition *)handle, act->ref, act->ticket, true);
+        return false;
+    }
     if (act->stage == WAITS)
         turn_back(act);
     act->failed = true;
@@ -313,6 +332,22 @@ static int parse_wait(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames
         return -1;
     }
     return lenient_deadline(nargs + named > 0 ? args[0] : NULL, deadline);
+}
+
+/* What a task was notified of and has no use for goes to another; it has the lock. */
+static PyObject *condition_pass_on(PyObject *object, PyObject *Py_UNUSED(unused))
+{
+    return notify((Condition *)object, 1);
+}
+
+/* _ask_wait(timeout) -> True, False or a Waiter: waits in a task. */
+static PyObject *condition_ask_wait(PyObject *object, PyObject *timeout)
+{
+    Condition *self = (Condition *)object;
+    Act act = {.take = condition_take, .abandon = condition_abandon, .undo = condition_pass_on};
+    if (lenient_deadline(timeout, &act.wait.deadline_ns) < 0 || tasks_begin(&self->handle) < 0 || begin(self, &act) < 0)
+        return NULL;
+    return begun(&self->handle, &act);
 }
 
 static PyObject *condition_wait(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -418,6 +453,9 @@ static PyMethodDef condition_methods[] = {
                "Raises RuntimeError without the lock.")},
     {"notify_all", condition_notify_all, METH_NOARGS,
      PyDoc_STR("notify_all($self, /)\n--\n\nNotify all who wait.\n\nRaises RuntimeError without the lock.")},
+    {"__aenter__", handle_aenter, METH_NOARGS, NULL},
+    {"__aexit__", (PyCFunction)(void (*)(void))handle_aexit, METH_FASTCALL, NULL},
+    {"_ask_wait", condition_ask_wait, METH_O, NULL},
     {"_is_owned", condition_is_owned, METH_NOARGS, NULL},
     {"_waiters", condition_waiters, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

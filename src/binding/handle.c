@@ -17,17 +17,26 @@ ModuleState *state_of(PyTypeObject *type)
     return module != NULL ? PyModule_GetState(module) : NULL;
 }
 
+uint64_t next_token(void)
+{
+    return (uint64_t)(il_add_relaxed(&tokens, 1) + 1) << 32 | il_thread_id();
+}
+
 uint64_t new_token(void)
 {
-    uint32_t number = il_add_relaxed(&tokens, 1) + 1, thread = il_thread_id();
-    thread_is_main = thread == (uint32_t)getpid();
-    return thread_token = (uint64_t)number << 32 | thread;
+    thread_token = next_token();
+    thread_is_main = (uint32_t)thread_token == (uint32_t)getpid();
+    return thread_token;
 }
 
 il_u32 tasks_matter;
 
+THREAD_LOCAL uint64_t acting_for;
+
 uint64_t find_agent(Handle *self)
 {
+    if (acting_for != 0)
+        return acting_for;
     ModuleState *state = state_of(Py_TYPE(self));
     PyObject *found = state == NULL ? NULL : state->task_token != NULL ? PyObject_CallNoArgs(state->task_token) : PyLong_FromLong(0);
     uint64_t token = found != NULL ? PyLong_AsUnsignedLongLong(found) : 0;
@@ -657,7 +666,23 @@ static PyObject *handle_name(PyObject *object, void *Py_UNUSED(closure))
     return Py_NewRef(((Handle *)object)->name);
 }
 
+/* _ask(timeout) -> True, False or a Waiter: acquires in a task. */
+static PyObject *handle_ask(PyObject *object, PyObject *timeout)
+{
+    Handle *self = (Handle *)object;
+    bool strict = self->rules == RULES_LOCK && self->give != NULL;
+    Act act = {.take = self->take, .abandon = self->abandon, .undo = self->give};
+    if (self->take == NULL) {
+        PyErr_Format(PyExc_TypeError, "%.100s cannot be waited for", Py_TYPE(self)->tp_name);
+        return NULL;
+    }
+    if ((strict ? deadline_of(timeout, true, &act.wait.deadline_ns) : lenient_deadline(timeout, &act.wait.deadline_ns)) < 0)
+        return NULL;
+    return begun(self, &act);
+}
+
 static PyMethodDef handle_methods[] = {
+    {"_ask", handle_ask, METH_O, NULL},
     {"__init_subclass__", (PyCFunction)(void (*)(void))handle_init_subclass, METH_VARARGS | METH_KEYWORDS | METH_CLASS, NULL},
     {"_travels", handle_travels, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

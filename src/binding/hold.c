@@ -44,6 +44,31 @@ static PyObject *hold_enter(PyObject *object, PyObject *Py_UNUSED(ignored))
     return NULL;
 }
 
+/* __aenter__: an awaitable of the lock. */
+static PyObject *hold_aenter(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    Hold *self = (Hold *)object;
+    Handle *lock = self->lock;
+    ModuleState *state = state_of(Py_TYPE(self));
+    Act act = {.take = lock->take, .abandon = lock->abandon, .undo = lock->give};
+    if (tasks_begin(lock) < 0 || deadline_from(self->blocking, self->timeout, &act.wait.deadline_ns) < 0)
+        return NULL;
+    PyObject *begins = begun(lock, &act);
+    if (begins == Py_True) {
+        Py_DECREF(begins);
+        return ready(state, (PyObject *)lock);
+    }
+    PyObject *rest = begins != NULL ? PyObject_CallFunctionObjArgs(state->settle_hold, begins, lock, self->timeout, self->blocking, NULL)
+                                    : NULL;
+    Py_XDECREF(begins);
+    return rest;
+}
+
+static PyObject *hold_aexit(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
+{
+    return handle_aexit((PyObject *)((Hold *)object)->lock, args, nargs);
+}
+
 static PyObject *hold_exit(PyObject *object, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs))
 {
     PyObject *lock = (PyObject *)((Hold *)object)->lock;
@@ -75,6 +100,8 @@ static void hold_dealloc(PyObject *object)
 static PyMethodDef hold_methods[] = {
     {"__enter__", hold_enter, METH_NOARGS, NULL},
     {"__exit__", (PyCFunction)(void (*)(void))hold_exit, METH_FASTCALL, NULL},
+    {"__aenter__", hold_aenter, METH_NOARGS, NULL},
+    {"__aexit__", (PyCFunction)(void (*)(void))hold_aexit, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 

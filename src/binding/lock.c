@@ -74,6 +74,8 @@ static PyMethodDef lock_methods[] = {
                "Raises NotHeld when nobody has it, NotOwner when another process has.")},
     {"__enter__", lock_enter, METH_NOARGS, NULL},
     {"__exit__", (PyCFunction)(void (*)(void))lock_exit, METH_FASTCALL, NULL},
+    {"__aenter__", handle_aenter, METH_NOARGS, NULL},
+    {"__aexit__", (PyCFunction)(void (*)(void))handle_aexit, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -81,7 +81,14 @@ static PyObject *set_hooks(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* new_token(): a number for a task, as threads have them. */
+static PyObject *make_token(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    return PyLong_FromUnsignedLongLong(next_token());
+}
+
 static PyMethodDef module_methods[] = {
+    {"new_token", make_token, METH_NOARGS, NULL},
     {"set_hooks", set_hooks, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -104,7 +111,10 @@ static int module_exec(PyObject *module)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     ModuleState *state = PyModule_GetState(module);
     pthread_once(&once, start_process);
-    int failed = add_type(module, &space_spec, NULL, &state->space_type) < 0 ||
+    int failed = add_type(module, &ready_spec, NULL, &state->ready_type) < 0 ||
+                 add_type(module, &waiter_spec, NULL, &state->waiter_type) < 0 ||
+                 add_type(module, &port_spec, NULL, NULL) < 0 ||
+                 add_type(module, &space_spec, NULL, &state->space_type) < 0 ||
                  add_type(module, &handle_spec, NULL, &state->handle_type) < 0 ||
                  add_type(module, &locklike_spec, state->handle_type, &state->locklike_type) < 0 ||
                  add_type(module, &lock_spec, state->locklike_type, NULL) < 0 ||
@@ -129,6 +139,11 @@ static int module_exec(PyObject *module)
 static int module_traverse(PyObject *module, visitproc visit, void *arg)
 {
     ModuleState *state = PyModule_GetState(module);
+    Py_VISIT(state->ready_type);
+    Py_VISIT(state->waiter_type);
+    Py_VISIT(state->task_token);
+    Py_VISIT(state->settle);
+    Py_VISIT(state->settle_hold);
     Py_VISIT(state->space_type);
     Py_VISIT(state->handle_type);
     Py_VISIT(state->locklike_type);
@@ -145,6 +160,11 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 static int module_clear(PyObject *module)
 {
     ModuleState *state = PyModule_GetState(module);
+    Py_CLEAR(state->ready_type);
+    Py_CLEAR(state->waiter_type);
+    Py_CLEAR(state->task_token);
+    Py_CLEAR(state->settle);
+    Py_CLEAR(state->settle_hold);
     Py_CLEAR(state->space_type);
     Py_CLEAR(state->handle_type);
     Py_CLEAR(state->locklike_type);

@@ -165,6 +165,8 @@ static PyMethodDef rlock_methods[] = {
                "Raises NotHeld when nobody has it, NotOwner when another thread or process has.")},
     {"__enter__", rlock_enter, METH_NOARGS, NULL},
     {"__exit__", (PyCFunction)(void (*)(void))rlock_exit, METH_FASTCALL, NULL},
+    {"__aenter__", handle_aenter, METH_NOARGS, NULL},
+    {"__aexit__", (PyCFunction)(void (*)(void))handle_aexit, METH_FASTCALL, NULL},
     {"_is_owned", rlock_is_owned, METH_NOARGS, NULL},
     {"_recursion_count", rlock_recursion_count, METH_NOARGS, NULL},
     {"_release_save", rlock_release_save, METH_NOARGS, NULL},

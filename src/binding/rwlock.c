@@ -281,9 +281,23 @@ static PyObject *read_release(PyObject *object, PyObject *Py_UNUSED(unused))
     return released(self, il_load_relaxed(&space->wiped) ? IL_WIPED : IL_NOT_HELD);
 }
 
+static bool write_abandon(Handle *self, Act *act);
+
+static bool read_abandon(Handle *self, Act *act)
+{
+    if (act->stage >= READ_REPAIRS) {
+        act->stage -= READ_REPAIRS;
+        write_abandon(self, act);
+    }
+    return false;
+}
+
 static PyObject *read_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    return handle_new(type, args, kwargs, IL_KIND_RWLOCK, read_take, read_release);
+    PyObject *self = handle_new(type, args, kwargs, IL_KIND_RWLOCK, read_take, read_release);
+    if (self != NULL)
+        ((Handle *)self)->abandon = read_abandon;
+    return self;
 }
 
 static PyObject *read_locked(PyObject *object, PyObject *Py_UNUSED(ignored))
@@ -362,10 +376,11 @@ static int write_take_until(Handle *self, uint64_t deadline)
 }
 
 /* Gives up a wait that has the gate. */
-static void write_abandon(Handle *self, Act *act)
+static bool write_abandon(Handle *self, Act *act)
 {
     if (act->stage == WRITE_DRAINS)
         il_rwlock_undo(self->space->segment, act->ref, &act->wait);
+    return false;
 }
 
 static PyObject *write_release(PyObject *object, PyObject *Py_UNUSED(unused))
@@ -383,7 +398,10 @@ static PyObject *write_release(PyObject *object, PyObject *Py_UNUSED(unused))
 
 static PyObject *write_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    return handle_new(type, args, kwargs, IL_KIND_RWLOCK, write_take, write_release);
+    PyObject *self = handle_new(type, args, kwargs, IL_KIND_RWLOCK, write_take, write_release);
+    if (self != NULL)
+        ((Handle *)self)->abandon = write_abandon;
+    return self;
 }
 
 static PyObject *write_locked(PyObject *object, PyObject *Py_UNUSED(ignored))
@@ -453,6 +471,8 @@ static PyMethodDef read_methods[] = {
     {"locked", read_locked, METH_NOARGS, PyDoc_STR("locked($self, /)\n--\n\nWhether anybody reads. A snapshot.")},
     {"__enter__", view_enter, METH_NOARGS, NULL},
     {"__exit__", (PyCFunction)(void (*)(void))view_exit, METH_FASTCALL, NULL},
+    {"__aenter__", handle_aenter, METH_NOARGS, NULL},
+    {"__aexit__", (PyCFunction)(void (*)(void))handle_aexit, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -470,6 +490,8 @@ static PyMethodDef write_methods[] = {
     {"_downgrade", write_downgrade, METH_NOARGS, NULL},
     {"__enter__", view_enter, METH_NOARGS, NULL},
     {"__exit__", (PyCFunction)(void (*)(void))view_exit, METH_FASTCALL, NULL},
+    {"__aenter__", handle_aenter, METH_NOARGS, NULL},
+    {"__aexit__", (PyCFunction)(void (*)(void))handle_aexit, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 

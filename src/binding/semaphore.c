@@ -168,6 +168,8 @@ static PyMethodDef semaphore_methods[] = {
                "Raises ValueError for n < 1 and when there would be more permits than the bound; then none is given.")},
     {"__enter__", semaphore_enter, METH_NOARGS, NULL},
     {"__exit__", (PyCFunction)(void (*)(void))semaphore_exit, METH_FASTCALL, NULL},
+    {"__aenter__", handle_aenter, METH_NOARGS, NULL},
+    {"__aexit__", (PyCFunction)(void (*)(void))handle_aexit, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -39,6 +39,15 @@ class BoundedSemaphore(native.BoundedSemaphore):
     def __new__(cls, name: str | None = None, value: int = 1, *, space: Space | str | None = None) -> Self:
         return super().__new__(cls, name, value, space)
 
+    async def acquire_async(self, timeout: float | None = None) -> bool:
+        """Take a permit in a task; wait for it at most `timeout` seconds (None: for ever). `async with` does it, too.
+
+        The loop goes on meanwhile. Who is cancelled has taken none. Returns whether it was taken; raises what acquire does.
+        """
+        from interlock.aio import acquire
+
+        return await acquire(self, timeout)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return pickled(self, self.bound)
 

@@ -9,7 +9,7 @@ from interlock.locklike import pickled, title
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from typing import Any, Self, TypeVar
 
     from interlock.lock import Lock
@@ -55,18 +55,55 @@ class Condition(native.Condition):
 
         Raises RuntimeError without the lock, unless predicate() is true at once.
         """
-        end = None if timeout is None else monotonic() + timeout
-        result = predicate()
-        while not result:
-            left = None if end is None else end - monotonic()
-            if left is not None and left <= 0:
-                break
+        waits = _waits_for(predicate, timeout)
+        while True:
+            try:
+                left = next(waits)
+            except StopIteration as end:
+                return end.value
             self.wait(left)
-            result = predicate()
-        return result
+
+    async def acquire_async(self, timeout: float | None = -1) -> bool:
+        """Take the condition's lock in a task, as the lock's acquire_async. `async with` does it, too."""
+        from interlock.aio import acquire
+
+        return await acquire(self, timeout)
+
+    async def wait_async(self, timeout: float | None = None) -> bool:
+        """As wait(), in a task, while its loop goes on.
+
+        A task that is cancelled has the lock again before it goes, and what it was notified of goes to another.
+        """
+        from interlock.aio import wait
+
+        notified: bool = await wait(self, timeout)
+        return notified
+
+    async def wait_for_async(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
+        """As wait_for(), in a task, while its loop goes on."""
+        waits = _waits_for(predicate, timeout)
+        while True:
+            try:
+                left = next(waits)
+            except StopIteration as end:
+                return end.value
+            await self.wait_async(left)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return pickled(self, self._lock)
 
     def __repr__(self) -> str:
         return f"<{title(self)} at {id(self):#x} {self._name!r}: waiters={self._waiters()}>"
+
+
+def _waits_for(predicate: Callable[[], T], timeout: float | None) -> Generator[float | None, None, T]:
+    """How long to wait, time after time, until predicate() is true; returns what that returned last."""
+    end = None if timeout is None else monotonic() + timeout
+    result = predicate()
+    while not result:
+        left = None if end is None else end - monotonic()
+        if left is not None and left <= 0:
+            break
+        yield left
+        result = predicate()
+    return result

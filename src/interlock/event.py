@@ -34,6 +34,12 @@ class Event(native.Event):
     def __new__(cls, name: str | None = None, *, space: Space | str | None = None) -> Self:
         return super().__new__(cls, name, space)
 
+    async def wait_async(self, timeout: float | None = None) -> bool:
+        """As wait(), in a task, while its loop goes on."""
+        from interlock.aio import acquire
+
+        return await acquire(self, timeout)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return pickled(self)
 

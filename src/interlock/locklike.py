@@ -31,6 +31,15 @@ class LockLike(Base):
         """
         return native.Hold(self, timeout, blocking)
 
+    async def acquire_async(self, timeout: float | None = -1) -> bool:
+        """Take the lock in a task; wait for it at most `timeout` seconds (-1 or None: for ever). `async with` does it, too.
+
+        The loop goes on meanwhile. Who is cancelled has not taken it. Returns whether it was taken; raises what acquire does.
+        """
+        from interlock.aio import acquire
+
+        return await acquire(self, timeout)
+
     def statistics(self) -> LockStatistics:
         """Counts since the name came into use, over all processes."""
         from interlock.records import LockStatistics

@@ -1,0 +1,178 @@
+"""Waiting in asyncio tasks.
+
+The primitives themselves take the first step, in C; what comes here is what could not be had at once, as a Waiter. One Port for each
+loop and space looks at all of them, in the loop's own thread, when the engine's one listening thread says so. Waiters for the
+same thing stand in a queue, of which only the first is looked at: a thousand tasks that want one lock cost as much as one.
+
+A task that is cancelled finds its wait either pending, and abandons it, or granted, and gives back what it got.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from interlock.engine import native
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from interlock.space import Space
+
+_tokens: WeakKeyDictionary[asyncio.Task[Any], int] = WeakKeyDictionary()
+_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Space, _Loop]] = WeakKeyDictionary()
+
+
+def task_token() -> int:
+    """The token of the task that runs in this thread; 0 if none does."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return 0
+    if task is None:
+        return 0
+    token = _tokens.get(task)
+    if token is None:
+        token = _tokens[task] = native.new_token()
+    return token
+
+
+class _Wait:
+    """A task's wait."""
+
+    __slots__ = ("error", "future", "key", "result", "waiter")
+
+    def __init__(self, waiter: native.Waiter, key: Hashable) -> None:
+        self.waiter, self.key = waiter, key
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        waiter.owner = self
+
+    def step(self) -> bool:
+        """Whether it has come to its end."""
+        try:
+            self.result = self.waiter.step()
+        except BaseException as error:
+            self.error = error
+        return self.waiter.over
+
+    def tell(self) -> None:
+        """Lets the task go on, with what came of it. One that was cancelled sees to that itself."""
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+class _Loop:
+    """What the tasks of one loop wait for in one space."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, space: Space) -> None:
+        self.port = native.Port(space)
+        self.queues: dict[Hashable, OrderedDict[_Wait, None]] = {}
+        loop.add_reader(self.port.fileno(), self.poll)
+
+    def poll(self) -> None:
+        for wait, wait.result, wait.error in self.port.poll():
+            wait.tell()
+            self.leave(wait)
+
+    def enter(self, wait: _Wait) -> None:
+        queue = self.queues.setdefault(wait.key, OrderedDict()) if wait.key is not None else None
+        self.port.watch(wait.waiter, bool(queue))
+        if queue is not None:
+            queue[wait] = None
+
+    def leave(self, wait: _Wait) -> None:
+        """Out of its queue. Whoever is the first now is looked at, and so on."""
+        queue = self.queues.get(wait.key)
+        if queue is None:
+            return
+        first = next(iter(queue)) is wait
+        queue.pop(wait, None)
+        while queue and first:
+            head = next(iter(queue))
+            if not head.step():
+                self.port.watch(head.waiter, False)
+                return
+            self.port.forget(head.waiter)
+            del queue[head]
+            head.tell()
+        if not queue:
+            del self.queues[wait.key]
+
+    def abandon(self, wait: _Wait) -> bool:
+        """Whether it goes on, to a good end."""
+        goes_on = wait.waiter.abandon()
+        if goes_on and wait.step():
+            goes_on = False
+        if goes_on:
+            self.port.watch(wait.waiter, False)
+        else:
+            self.port.forget(wait.waiter)
+            self.leave(wait)
+        return goes_on
+
+
+def _loop_of(space: Space) -> _Loop:
+    running = asyncio.get_running_loop()
+    spaces = _loops.setdefault(running, {})
+    loop = spaces.get(space)
+    if loop is None or loop.port.inherited:
+        loop = spaces[space] = _Loop(running, space)
+    return loop
+
+
+async def settle(waiter: native.Waiter, queued: bool = True) -> Any:
+    """Waits until the Waiter's act has come to its end. Returns what came of it."""
+    handle = waiter.handle
+    loop = _loop_of(handle.space)
+    wait = _Wait(waiter, (type(handle), handle._name) if queued else None)
+    loop.enter(wait)
+    try:
+        return await wait.future
+    except BaseException as reason:
+        if not waiter.over:
+            if loop.abandon(wait) and not isinstance(reason, GeneratorExit):
+                await _to_the_end(wait)
+        elif wait.error is None and wait.result is not False:
+            waiter.give_back()
+        raise
+
+
+async def _to_the_end(wait: _Wait) -> None:
+    """Whoever gives up waiting for a condition must have the lock again before it may go."""
+    while not wait.waiter.over:
+        wait.future = asyncio.get_running_loop().create_future()
+        try:
+            await wait.future
+        except asyncio.CancelledError:
+            continue
+
+
+async def settle_hold(begun: Any, lock: Any, timeout: float | None, blocking: bool) -> Any:
+    """For `async with lock.hold(…)`."""
+    if begun is not False and not await settle(begun):
+        begun = False
+    if begun is False:
+        from interlock.locklike import timeout_of
+
+        raise timeout_of(lock, timeout, blocking)
+    return lock
+
+
+async def acquire(handle: Any, timeout: float | None) -> bool:
+    """Acquires a lock, a permit, or waits for an event."""
+    begun = handle._ask(timeout)
+    return begun if isinstance(begun, bool) else await settle(begun)
+
+
+async def wait(handle: Any, timeout: float | None) -> Any:
+    """Waits for a condition or at a barrier."""
+    begun = handle._ask_wait(timeout)
+    return await settle(begun, queued=False) if isinstance(begun, native.Waiter) else begun
