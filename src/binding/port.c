@@ -347,10 +347,14 @@ static void unwatch(Waiter *waiter)
     Py_DECREF(waiter);
 }
 
-/* 0, or -1 with an exception. */
+enum { SLACK_NS = 500, SLACK_MOST_NS = 5000000 };
+
+/* Says when to look next: somewhat later the more wait, so that many are looked at together. 0, or -1 with an exception. */
 static int expect(Port *self)
 {
-    uint64_t due = self->used > 0 ? self->heap[0]->due_ns : 0;
+    uint64_t slack = self->used * SLACK_NS, due = self->used > 0 ? self->heap[0]->due_ns : 0;
+    if (due != 0 && due != IL_FOREVER)
+        due += slack < SLACK_MOST_NS ? slack : SLACK_MOST_NS;
     if (il_port_expect(&self->port, due) == IL_OK)
         return 0;
     PyErr_SetFromErrno(PyExc_OSError);
