@@ -22,9 +22,14 @@ typedef struct {
     PyObject *owner_of;      /* interlock.records.owner_of */
     PyObject *timeout_of;    /* interlock.locklike.timeout_of: the AcquireTimeout for hold() */
     PyObject *find_space;    /* interlock.space.find: a Space from None or a URL */
-    PyObject *task_token;    /* interlock.aio.task_token: of the task that runs, 0 if none does. NULL until tasks matter */
-    PyObject *settle;        /* interlock.aio.settle: a coroutine that waits for a Waiter. NULL until then */
-    PyObject *settle_hold;   /* interlock.aio.settle_hold: the same for hold(), which raises AcquireTimeout */
+    /* Of interlock.aio and asyncio; NULL until tasks matter. */
+    PyObject *running_loop;  /* asyncio._get_running_loop() */
+    PyObject *current_task;  /* asyncio.current_task(loop) */
+    PyObject *token_of_task; /* token_of(task) */
+    PyObject *last_task;     /* a weak reference to the task that was asked about last … */
+    uint64_t last_token;     /* … and its token */
+    PyObject *settle;        /* settle(waiter): a coroutine that waits for it */
+    PyObject *settle_hold;   /* settle_hold(waiter or False, lock, timeout, blocking): the same for hold() */
     _Atomic(PyObject *) default_space; /* NULL until first used; never another after that */
 } ModuleState;
 

@@ -33,15 +33,55 @@ il_u32 tasks_matter;
 
 THREAD_LOCAL uint64_t acting_for;
 
-uint64_t find_agent(Handle *self)
+#ifndef Py_GIL_DISABLED
+static bool is_referent(PyObject *reference, PyObject *object)
 {
-    if (acting_for != 0)
-        return acting_for;
-    ModuleState *state = state_of(Py_TYPE(self));
-    PyObject *found = state == NULL ? NULL : state->task_token != NULL ? PyObject_CallNoArgs(state->task_token) : PyLong_FromLong(0);
+#if PY_VERSION_HEX >= 0x030D0000
+    PyObject *referent = NULL;
+    PyWeakref_GetRef(reference, &referent);
+    Py_XDECREF(referent);
+    return referent == object;
+#else
+    return PyWeakref_GetObject(reference) == object;
+#endif
+}
+#endif
+
+/* The token of a task. 0 with an exception. */
+static uint64_t token_of_task(ModuleState *state, PyObject *task)
+{
+#ifndef Py_GIL_DISABLED
+    if (state->last_task != NULL && is_referent(state->last_task, task))
+        return state->last_token;
+#endif
+    PyObject *found = PyObject_CallOneArg(state->token_of_task, task);
     uint64_t token = found != NULL ? PyLong_AsUnsignedLongLong(found) : 0;
     Py_XDECREF(found);
-    return PyErr_Occurred() ? 0 : token != 0 ? token : this_token();
+    if (PyErr_Occurred())
+        return 0;
+#ifndef Py_GIL_DISABLED
+    PyObject *reference = PyWeakref_NewRef(task, NULL);
+    if (reference == NULL)
+        return 0;
+    Py_XSETREF(state->last_task, reference);
+    state->last_token = token;
+#endif
+    return token;
+}
+
+uint64_t find_agent(Handle *self)
+{
+    ModuleState *state = state_of(Py_TYPE(self));
+    if (acting_for != 0)
+        return acting_for;
+    if (state == NULL || state->token_of_task == NULL)
+        return this_token();
+    PyObject *loop = PyObject_CallNoArgs(state->running_loop);
+    PyObject *task = loop != NULL && loop != Py_None ? PyObject_CallOneArg(state->current_task, loop) : Py_XNewRef(loop);
+    uint64_t token = task == NULL ? 0 : task == Py_None ? this_token() : token_of_task(state, task);
+    Py_XDECREF(loop);
+    Py_XDECREF(task);
+    return token;
 }
 
 /* --- making --- */

@@ -141,7 +141,10 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     ModuleState *state = PyModule_GetState(module);
     Py_VISIT(state->ready_type);
     Py_VISIT(state->waiter_type);
-    Py_VISIT(state->task_token);
+    Py_VISIT(state->running_loop);
+    Py_VISIT(state->current_task);
+    Py_VISIT(state->token_of_task);
+    Py_VISIT(state->last_task);
     Py_VISIT(state->settle);
     Py_VISIT(state->settle_hold);
     Py_VISIT(state->space_type);
@@ -162,7 +165,10 @@ static int module_clear(PyObject *module)
     ModuleState *state = PyModule_GetState(module);
     Py_CLEAR(state->ready_type);
     Py_CLEAR(state->waiter_type);
-    Py_CLEAR(state->task_token);
+    Py_CLEAR(state->running_loop);
+    Py_CLEAR(state->current_task);
+    Py_CLEAR(state->token_of_task);
+    Py_CLEAR(state->last_task);
     Py_CLEAR(state->settle);
     Py_CLEAR(state->settle_hold);
     Py_CLEAR(state->space_type);

@@ -141,20 +141,20 @@ int tasks_begin(Handle *self)
     if (state->settle != NULL)
         return 0;
     PyObject *aio = PyImport_ImportModule("interlock.aio");
-    PyObject *settle = aio != NULL ? PyObject_GetAttrString(aio, "settle") : NULL;
-    PyObject *settle_hold = settle != NULL ? PyObject_GetAttrString(aio, "settle_hold") : NULL;
-    PyObject *token = settle_hold != NULL ? PyObject_GetAttrString(aio, "task_token") : NULL;
+    PyObject *lent = aio != NULL ? PyObject_GetAttrString(aio, "LENT") : NULL;
     Py_XDECREF(aio);
-    if (token == NULL) {
-        Py_XDECREF(settle);
-        Py_XDECREF(settle_hold);
-        return -1;
+    PyObject *running, *current, *token, *hold, *settle;
+    int failed = lent == NULL || !PyArg_ParseTuple(lent, "OOOOO", &running, &current, &token, &hold, &settle);
+    if (!failed) {
+        Py_XSETREF(state->running_loop, Py_NewRef(running));
+        Py_XSETREF(state->current_task, Py_NewRef(current));
+        Py_XSETREF(state->token_of_task, Py_NewRef(token));
+        Py_XSETREF(state->settle_hold, Py_NewRef(hold));
+        Py_XSETREF(state->settle, Py_NewRef(settle));
+        il_store_release(&tasks_matter, 1);
     }
-    Py_XSETREF(state->task_token, token);
-    Py_XSETREF(state->settle_hold, settle_hold);
-    Py_XSETREF(state->settle, settle);
-    il_store_release(&tasks_matter, 1);
-    return 0;
+    Py_XDECREF(lent);
+    return failed ? -1 : 0;
 }
 
 PyObject *begun(Handle *self, Act *act)

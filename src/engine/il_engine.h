@@ -61,6 +61,7 @@ typedef struct il_space {
     void *pin; /* guard: fork mutex. Meaningful only while *self is not 0 */
     _Atomic int probe_fd; /* for asking about byte locks; verified before each use, since anybody may close it */
     il_u64 checked_ns;    /* when the file was last seen in its place */
+    il_u64 alive;         /* who was last found alive when a task wanted its lock: slot << 48 | in which 2^20 ns. A hint */
     il_u64 next_sweep_ns; /* when to look again for the data that killed processes left */
     il_u32 wiped;         /* the file is gone, replaced or truncated: refuse everything */
     il_error error;       /* guard: fork mutex. Details of the last failed claim or growth */

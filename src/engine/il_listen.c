@@ -4,9 +4,9 @@
  * the bucket of the futex and returns IL_PENDING. Whoever wakes sleepers of that futex rings up the channels of the bucket:
  *
  *   listener   changes the word (WAITERS …)      waker   changes the word (frees the lock, gives the permit …)
- *              its bit into `listeners`                  wakes a sleeper, if the word says that there may be one
- *              fence                                     fence
- *              the word is as expected: pending          takes all bits out of `listeners`: rings + 1; each bell + 1, a wake
+ *              its bit into `listeners`                  fence, if the word says that there may be waiters
+ *              fence                                     takes all bits out of `listeners`: rings + 1; each bell + 1, a wake
+ *              the word is as expected: pending          wakes a sleeper
  *              else: tries again
  *
  * Of the two fences one comes first: either the listener sees the word changed, or the waker sees the bit. All who listen are
@@ -34,18 +34,18 @@ static uint32_t channel_of(const il_space *space)
     return il_self(space) % IL_CHANNELS;
 }
 
-int il__wake(il_space *space, il_u32 *futex, int count)
+/* Rings up those who listen to the futex. Whether there are any. */
+static bool ring(il_space *space, il_u32 *futex)
 {
     il_header *header = space->header;
     uint32_t bucket = il_bucket_of(space, futex);
-    int woken = il_futex_wake(futex, count);
     /* Either a listener sees what was done to the futex, or we see the listener. */
     il_fence();
     uint64_t channels = il_load_relaxed(&header->listeners[bucket]);
     while (channels != 0 && !il_cas_relaxed(&header->listeners[bucket], &channels, 0)) {
     }
     if (channels == 0)
-        return woken;
+        return false;
     il_add_release(&header->rings[bucket], 1);
     for (uint32_t channel = 0; channel < IL_CHANNELS; channel++) {
         if (channels >> channel & 1) {
@@ -54,7 +54,13 @@ int il__wake(il_space *space, il_u32 *futex, int count)
             il_futex_wake(&header->bells[channel], INT32_MAX);
         }
     }
-    return woken + 1;
+    return true;
+}
+
+int il__wake(il_space *space, il_u32 *futex, int count)
+{
+    bool rung = ring(space, futex); /* first: a loop has the longer way */
+    return il_futex_wake(futex, count) + rung;
 }
 
 /* Leaves the channel, unless it is there. True: the futex is still as expected. */

@@ -81,11 +81,17 @@ static void pass_on(il_space *space, il_mutex *mutex, uint64_t key)
 
 /* Frees what a dead owner holds. IL_OK: the word is worth another look, for the owner was dead or is no longer that; IL_BUSY:
  * it lives and has the lock, or there is none. */
-static int reap_if_dead(il_space *space, il_mutex *mutex, uint32_t owner)
+static int reap_if_dead(il_space *space, il_mutex *mutex, uint32_t owner, bool listens)
 {
     if (owner == 0 || owner == il_self(space))
         return IL_BUSY;
+    /* Many tasks may wait for what one process has: for them it is asked about once in a millisecond. */
+    uint64_t asked = listens ? (uint64_t)owner << 48 | (il_clock_ns() >> 20 & 0xFFFFFFFFFFFFu) : 0;
+    if (listens && il_load_relaxed(&space->alive) == asked)
+        return owner_of((uint32_t)il_load_relaxed(&mutex->word)) != owner ? IL_OK : IL_BUSY;
     int code = il_slot_alive(space, owner);
+    if (listens && code == 1)
+        il_store_relaxed(&space->alive, asked);
     if (code == 0) {
         code = il_reap(space, owner);
         if (code == IL_BUSY)
@@ -116,7 +122,7 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
     if (code != IL_OK)
         return code;
     uint32_t slot = il_self(space);
-    bool spun = false;
+    bool spun = wait->listens && wait->slept; /* before the first sleep alone */
     bool looked = false; /* the last look before leaving: once, since a second owner by then is the lock's ordinary use */
 
     for (;;) {
@@ -141,7 +147,7 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
             }
         }
         if (wait->deadline_ns == IL_NOW) {
-            code = looked ? IL_BUSY : reap_if_dead(space, mutex, owner);
+            code = looked ? IL_BUSY : reap_if_dead(space, mutex, owner, wait->listens);
             looked = true;
             if (code == IL_OK)
                 continue;
@@ -154,7 +160,7 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
                 continue;
         }
         if (now >= wait->deadline_ns) {
-            code = looked ? IL_BUSY : reap_if_dead(space, mutex, owner);
+            code = looked ? IL_BUSY : reap_if_dead(space, mutex, owner, wait->listens);
             looked = true;
             if (code == IL_OK)
                 continue;
@@ -183,7 +189,7 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
             continue;
         code = il__wait_sleep(space, futex_of(mutex), want, until, wait, now);
         if (code == IL_BUSY) {
-            code = reap_if_dead(space, mutex, owner);
+            code = reap_if_dead(space, mutex, owner, wait->listens);
             if (code == IL_SYSTEM)
                 code = IL_BUSY; /* could not ask, for want of a descriptor perhaps: ask again after the next slice */
             if (code == IL_BUSY && wait->restless)
@@ -212,7 +218,7 @@ int il_mutex_unlock(il_space *space, il_mutex *mutex, uint64_t key, unsigned fla
         }
         if (owner_of(half) != slot) {
             /* A dead owner's lock is nobody's, and only the reaper frees it: so that its successor learns of the death. */
-            int code = reap_if_dead(space, mutex, owner_of(half));
+            int code = reap_if_dead(space, mutex, owner_of(half), false);
             if (code == IL_OK) {
                 word = il_load_relaxed(&mutex->word);
                 continue;

@@ -1,8 +1,9 @@
 """Waiting in asyncio tasks.
 
-The primitives themselves take the first step, in C; what comes here is what could not be had at once, as a Waiter. One Port for each
-loop and space looks at all of them, in the loop's own thread, when the engine's one listening thread says so. Waiters for the
-same thing stand in a queue, of which only the first is looked at: a thousand tasks that want one lock cost as much as one.
+The primitives themselves take the first step, in C; what comes here is what could not be had at once, as a Waiter. One Port
+for each loop and space looks at all of them, in the loop's own thread, when the engine's one listening thread says so. Waiters
+for the same thing stand in a queue, of which only the first is looked at: a thousand tasks that want one lock cost as much as
+one.
 
 A task that is cancelled finds its wait either pending, and abandons it, or granted, and gives back what it got.
 """
@@ -25,14 +26,8 @@ _tokens: WeakKeyDictionary[asyncio.Task[Any], int] = WeakKeyDictionary()
 _loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Space, _Loop]] = WeakKeyDictionary()
 
 
-def task_token() -> int:
-    """The token of the task that runs in this thread; 0 if none does."""
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        return 0
-    if task is None:
-        return 0
+def token_of(task: asyncio.Task[Any]) -> int:
+    """What stands for a task where a thread has its own number."""
     token = _tokens.get(task)
     if token is None:
         token = _tokens[task] = native.new_token()
@@ -176,3 +171,7 @@ async def wait(handle: Any, timeout: float | None) -> Any:
     """Waits for a condition or at a barrier."""
     begun = handle._ask_wait(timeout)
     return await settle(begun, queued=False) if isinstance(begun, native.Waiter) else begun
+
+
+# To the extension, which asks for it when the first task waits.
+LENT = (asyncio._get_running_loop, asyncio.current_task, token_of, settle_hold, settle)

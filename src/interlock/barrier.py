@@ -50,7 +50,10 @@ class Barrier(native.Barrier):
         return super().__new__(cls, name, parties, action, timeout, space)
 
     async def wait_async(self, timeout: float | None = None) -> int:
-        """As wait(), in a task, while its loop goes on. A task that is cancelled breaks the barrier, as one that is late does."""
+        """As wait(), in a task, while its loop goes on.
+
+        A task that is cancelled breaks the barrier, as one that is late does.
+        """
         from interlock.aio import wait
 
         place: int = await wait(self, timeout)

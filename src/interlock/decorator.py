@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from functools import wraps
-from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from interlock.lock import Lock
 
@@ -28,19 +28,20 @@ def synchronized(
         space: a Space or its URL; None: the default space.
 
     The decorated function raises AcquireTimeout when the lock was not to be had in time; it did not run then. A function
-    that calls itself waits for itself: the lock is not re-entrant.
+    that calls itself waits for itself: the lock is not re-entrant. A coroutine function waits in its task, and its loop
+    goes on meanwhile.
 
     Raises:
-        TypeError: for a coroutine function, since waiting would stop its event loop; for a name that is no str.
+        TypeError: for a generator function of either kind, whose body runs after the call; for a name that is no str.
     """
     if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance] - @synchronized without parentheses
         raise TypeError(f'write @synchronized("name"): it takes a lock\'s name, not {type(name).__name__}')
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        if iscoroutinefunction(function):
+        if isgeneratorfunction(function) or isasyncgenfunction(function):
             raise TypeError(
-                f"synchronized() cannot guard the coroutine function {function.__qualname__}: "
-                "waiting for the lock would stop the event loop"
+                f"synchronized() cannot guard the generator function {function.__qualname__}: "
+                "its body runs after the call; take the lock inside"
             )
         lock = Lock(name, space=space)
 
@@ -49,6 +50,11 @@ def synchronized(
             with lock.hold(timeout):
                 return function(*args, **kwargs)
 
-        return guarded
+        @wraps(function)
+        async def guarded_async(*args: P.args, **kwargs: P.kwargs) -> Any:
+            async with lock.hold(timeout):
+                return await function(*args, **kwargs)  # type: ignore[misc]
+
+        return guarded_async if iscoroutinefunction(function) else guarded  # type: ignore[return-value]
 
     return decorate

@@ -34,7 +34,8 @@ class LockLike(Base):
     async def acquire_async(self, timeout: float | None = -1) -> bool:
         """Take the lock in a task; wait for it at most `timeout` seconds (-1 or None: for ever). `async with` does it, too.
 
-        The loop goes on meanwhile. Who is cancelled has not taken it. Returns whether it was taken; raises what acquire does.
+        The loop goes on meanwhile. Who is cancelled has not taken it. Returns whether it was taken; raises what acquire
+        does.
         """
         from interlock.aio import acquire
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import threading
 
 import pytest
@@ -66,8 +68,42 @@ def test_threads_take_turns(space):
     assert max(most) == 1
 
 
-def test_coroutine_functions_are_refused(space):
-    async def job(): ...
+def test_coroutine_functions_wait_in_their_task(space):
+    running, most = 0, 0
 
-    with pytest.raises(TypeError, match="event loop"):
-        interlock.synchronized("job", space=space)(job)
+    @interlock.synchronized("job", timeout=30, space=space)
+    async def job(number):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.001)
+        running -= 1
+        return number
+
+    async def jobs():
+        return await asyncio.gather(*map(job, range(10)))
+
+    assert asyncio.run(jobs()) == list(range(10))
+    assert most == 1
+    assert inspect.iscoroutinefunction(job)
+
+
+def test_coroutine_functions_that_are_late(space):
+    @interlock.synchronized("job", timeout=0.01, space=space)
+    async def job():
+        raise AssertionError
+
+    with space.Lock("job"), pytest.raises(interlock.AcquireTimeout):
+        asyncio.run(job())
+
+
+def test_generator_functions_are_refused(space):
+    def numbers():
+        yield 1
+
+    async def more_numbers():
+        yield 1
+
+    for function in (numbers, more_numbers):
+        with pytest.raises(TypeError, match="its body runs after the call"):
+            interlock.synchronized("job", space=space)(function)
