@@ -15,8 +15,7 @@ import time
 import pytest
 
 import interlock
-from tests.process.test_fork import in_child
-from tests.support import HOLDER, Program
+from tests.support import HOLDER, Program, in_child
 
 BOOT_ID = slice(96, 112)  # where the header has it (src/engine/il_layout.h)
 

@@ -12,9 +12,8 @@ import numpy
 import pytest
 
 import interlock
-from tests.process.test_fork import in_child
-from tests.unit.test_semaphore import Task, fail, sleeping
-from tests.unit.test_value import BIG_INT, TYPECODES, Big, Either, Point, Pointing, Segment, data_files, held_elsewhere
+from tests.ctypes_types import BIG_INT, TYPECODES, Big, Either, Point, Pointing, Segment
+from tests.support import Task, data_files, fail, held_elsewhere, in_child, sleeping
 
 LENGTH = 4
 

@@ -10,8 +10,7 @@ from threading import BrokenBarrierError
 import pytest
 
 import interlock
-from tests.support import HANG_SECONDS
-from tests.unit.test_semaphore import Task, fail, signal_when_asleep, until
+from tests.support import HANG_SECONDS, Task, fail, signal_when_asleep, until
 
 MOST = 2**31 - 1
 

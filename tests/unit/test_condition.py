@@ -9,9 +9,7 @@ import time
 import pytest
 
 import interlock
-from tests.support import HANG_SECONDS
-from tests.unit.test_lock import in_thread
-from tests.unit.test_semaphore import Task, fail, signal_when_asleep, until
+from tests.support import HANG_SECONDS, Task, fail, in_thread, signal_when_asleep, until
 
 LOCKS = {
     "own": lambda space: None,

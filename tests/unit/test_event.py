@@ -10,8 +10,7 @@ import time
 import pytest
 
 import interlock
-from tests.support import HANG_SECONDS
-from tests.unit.test_semaphore import Task, fail, signal_when_asleep, sleeping
+from tests.support import HANG_SECONDS, Task, fail, signal_when_asleep, sleeping
 
 
 @pytest.fixture
