@@ -225,7 +225,7 @@ PyObject *data_leave(Data *self, PyObject *result)
         return result;
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    /* Who only read a number has not seen to what a dead owner left. */
+    /* Who only looked, or put one thing in its place, has not seen to what a dead owner left. */
     PyObject *released = self->lock == NULL ? rlock_release_marked(&self->handle)
                                             : PyObject_CallMethod(self->lock, "release", NULL);
     if (released == NULL) {

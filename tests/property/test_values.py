@@ -99,8 +99,8 @@ class Values(Kind):
             new, before = self.number_from(edge, offset), self.number
             assert self.processes[process].do(how, new) == (before if how is change else None)
             self.number = self.cut(new)
-            if self.holder is None:
-                self.dead = None
+            if how is change and self.holder is None:
+                self.dead = None  # a write alone has repaired nothing
 
     @rule(process=processes, how=tries)
     def acquire(self, process, how) -> None:
