@@ -65,7 +65,10 @@ ModuleState *state_of(PyTypeObject *type);
 /* This process, as the engine sees it. */
 extern il_process this_process;
 
-/* Sets the Python exception for an engine code. `handle` may be NULL. Always returns NULL. */
+/* Sets the Python exception for an engine code. `handle` may be NULL. Always returns NULL. What `error` tells beside what the
+ * engine does: IL_PARAMETER: `wanted` is the parameter of the object in use, if `found` says that it is known; IL_NOT_HELD:
+ * how many permits, `found`, this process has of those, `wanted`, that it would release; IL_NO_SPACE_FILE: `found`: this Space
+ * was closed. */
 PyObject *raise_code(ModuleState *state, int code, SpaceObject *space, Handle *handle, const il_error *error,
                      uint8_t found_kind);
 
@@ -107,6 +110,9 @@ enum {
 
 /* Parses (blocking=True, timeout=None); `blocking` may be called `block`. */
 int parse_acquire(Handle *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, uint64_t *deadline);
+
+/* Sets the exception for the use of a Space that was closed, `handle` may be NULL. */
+void raise_closed(SpaceObject *space, Handle *handle);
 
 /* 0, or -1 with an exception when the handle's space was closed. */
 int check_open(Handle *self);

@@ -7,6 +7,8 @@ typedef struct {
     Handle *self;
     uint64_t token;
     uint32_t count;
+    bool lacking;  /* out: this process has not so many … */
+    uint32_t has;  /* … but these */
 } call;
 
 /* BoundedSemaphore(name, value, space) */
@@ -37,7 +39,7 @@ static int acquire(Handle *self, uint64_t deadline)
     il_share share = kept_share(self);
     if (share != 0 && (il_bounded_acquire_fast(self->space->segment, share) || il_bounded_try(self->space->segment, ref, share)))
         return 1;
-    call how = {self, this_token(), 1};
+    call how = {.self = self, .token = this_token()};
     il_wait wait = wait_until(deadline);
     int code = perform(self, acquire_once, &how, &wait, &ref);
     return code == PERFORM_FAILED ? -1 : code == IL_OK;
@@ -45,10 +47,15 @@ static int acquire(Handle *self, uint64_t deadline)
 
 static int release_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
 {
-    const call *how = argument;
+    call *how = argument;
     il_share share;
     int code = share_of(how->self, ref, wait, &share);
-    return code == IL_OK ? il_bounded_release(space, ref, share, how->token, how->count, wait) : code;
+    if (code == IL_OK)
+        code = il_bounded_release(space, ref, share, how->token, how->count, wait);
+    how->lacking = code == IL_NOT_HELD;
+    if (how->lacking)
+        how->has = (uint32_t)(il_load_relaxed(il_share_count(space, share)) & IL_PERMITS);
+    return how->lacking ? IL_OK : code;
 }
 
 static PyObject *release(Handle *self, uint32_t count)
@@ -62,8 +69,11 @@ static PyObject *release(Handle *self, uint32_t count)
         if (given == IL_GIVEN_MEANWHILE)
             count = 0;
     }
-    call how = {self, this_token(), count};
-    return perform_quickly(self, release_once, &how, &ref) == IL_OK ? Py_NewRef(Py_None) : NULL;
+    call how = {.self = self, .token = this_token(), .count = count};
+    if (perform_quickly(self, release_once, &how, &ref) != IL_OK)
+        return NULL;
+    il_error lack = {.code = IL_NOT_HELD, .found = how.has, .wanted = count};
+    return how.lacking ? raise_code(state_of(Py_TYPE(self)), IL_NOT_HELD, self->space, self, &lack, 0) : Py_NewRef(Py_None);
 }
 
 static PyObject *bounded_acquire(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)

@@ -103,6 +103,17 @@ static void replace_ref(Handle *self, il_ref seen, il_ref found)
     il_cas_relaxed(&self->ref, &seen, found);
 }
 
+/* With which parameter an object is in use, unless its cell has been given away meanwhile. */
+static il_error parameter_in_use(il_space *segment, il_ref ref)
+{
+    const il_cell *cell = il_ref_cell(segment, ref);
+    il_error error = {.code = IL_PARAMETER};
+    /* Acquire: before the generation is looked at, which changes first. */
+    error.wanted = __atomic_load_n(&cell->parameter, __ATOMIC_ACQUIRE);
+    error.found = (il_load_relaxed(&cell->mutex.word) & IL_GENERATION) == il_ref_key(ref);
+    return error;
+}
+
 enum { STRIPE_TRIES = 100 };
 
 /* Finds or makes the handle's cell, whose reference `seen` is stale. `wait` says for how long the table may be waited for. 0,
@@ -129,18 +140,27 @@ static int resolve(Handle *self, il_ref seen, il_wait *wait)
     }
     if (code == IL_OK)
         replace_ref(self, seen, ref);
-    else if (code != IL_BUSY && code != IL_TIMEDOUT && code != IL_INTERRUPTED)
+    else if (code == IL_PARAMETER) {
+        il_error other = parameter_in_use(segment, ref);
+        raise_code(state_of(Py_TYPE(self)), code, self->space, self, &other, found);
+    } else if (code != IL_BUSY && code != IL_TIMEDOUT && code != IL_INTERRUPTED)
         raise_code(state_of(Py_TYPE(self)), code, self->space, self, NULL, found);
     else
         return code;
     return code == IL_OK ? 0 : -1;
 }
 
+void raise_closed(SpaceObject *space, Handle *handle)
+{
+    il_error closed = {.code = IL_NO_SPACE_FILE, .found = 1};
+    raise_code(state_of(Py_TYPE(space)), IL_NO_SPACE_FILE, space, handle, &closed, 0);
+}
+
 int check_open(Handle *self)
 {
     if (self->space->self == self->space->segment->self)
         return 0;
-    raise_code(state_of(Py_TYPE(self)), IL_NO_SPACE_FILE, self->space, self, NULL, 0);
+    raise_closed(self->space, self);
     return -1;
 }
 

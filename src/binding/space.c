@@ -130,11 +130,13 @@ static void space_dealloc(PyObject *object)
 
 static il_space *segment_of(SpaceObject *self)
 {
-    if (self->segment == NULL || self->self != self->segment->self) {
-        raise_code(state_of(Py_TYPE(self)), IL_NO_SPACE_FILE, self->segment != NULL ? self : NULL, NULL, NULL, 0);
-        return NULL;
-    }
-    return self->segment;
+    if (self->segment == NULL)
+        raise_code(state_of(Py_TYPE(self)), IL_NO_SPACE_FILE, NULL, NULL, NULL, 0);
+    else if (self->self != self->segment->self)
+        raise_closed(self, NULL);
+    else
+        return self->segment;
+    return NULL;
 }
 
 static PyObject *space_close(PyObject *object, PyObject *Py_UNUSED(ignored))

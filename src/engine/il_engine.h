@@ -147,7 +147,7 @@ typedef struct il_wait {
 #define IL_NOW 0u
 #define IL_FOREVER UINT64_MAX
 
-/* Finds `name` or makes it. IL_KIND / IL_PARAMETER: it is in use as something else; `found_kind` says as what. */
+/* Finds `name` or makes it. IL_KIND / IL_PARAMETER: it is in use as something else; `found_kind` says as what, `ref` where. */
 int il_table_resolve(il_space *space, const char *name, size_t length, uint8_t kind, uint64_t parameter, il_wait *wait,
                      il_ref *ref, uint8_t *found_kind);
 

@@ -307,6 +307,7 @@ int il_table_resolve(il_space *space, const char *name, size_t length, uint8_t k
             *found_kind = il_load_relaxed(&cell->kind);
             if (*found_kind != kind || cell->parameter != parameter) {
                 code = *found_kind != kind ? IL_KIND : IL_PARAMETER;
+                *ref = key | index;
                 if (is_forgettable(space, cell) && !in_use(space, cell) && seize(space, cell, 0, &key)) {
                     fill(space, index, key, hash, name, length, kind, parameter);
                     code = IL_OK;

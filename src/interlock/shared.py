@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import cast
 
 from interlock.engine import native
+from interlock.errors import ParameterMismatch, count
 from interlock.locklike import LockLike, title
 from interlock.space import find
 
@@ -78,6 +79,10 @@ def _fields_of(ctype: Any) -> dict[str, Any]:
     return {field[0]: field[1] for base in reversed(ctype.__mro__) for field in base.__dict__.get("_fields_", ())}
 
 
+def _title_of(ctype: Any) -> str:
+    return f"{_title_of(element_of(ctype))} * {ctype._length_}" if is_array(ctype) else ctype.__name__
+
+
 def _sort_of(ctype: Any) -> str:
     """What the extension reads and writes by itself: "i4" for an int of four bytes; "" for everything else."""
     # A subclass of a simple type is to be handled as an object: its value may be a property.
@@ -115,7 +120,13 @@ def make(
     if given is not None:
         description += f" under {given.name}"  # all who use it must use the same
     made = _with_fields(cls, ctype)
-    return made._make(name, space, ctype, description, size, first, exists, guarded, given, _sort_of(ctype))
+    try:
+        return made._make(name, space, ctype, description, size, first, exists, guarded, given, _sort_of(ctype))
+    except ParameterMismatch as error:
+        under = f" under the lock {given.name!r}" if given is not None else ""
+        raise ParameterMismatch(
+            f"{error} (asked for: {_title_of(ctype)}, {count(size, 'byte')}{under})", name=error.name, path=error.path
+        ) from None
 
 
 @lru_cache(maxsize=256)

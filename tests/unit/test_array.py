@@ -435,6 +435,8 @@ def test_another_type_or_size_is_refused(space, array):
             interlock.ParameterMismatch, match=r"Array 'x' is in use with another type, size or lock; open it with the"
         ):
             space.Array("x", of, size)
+    with pytest.raises(interlock.ParameterMismatch, match=r"asked for: c_double \* 7, 56 bytes\)$"):
+        space.Array("x", "d", 7)
     assert array[:] == [10, 20, 30, 40, 50]
 
 

@@ -113,7 +113,8 @@ def test_as_many_parties_as_there_can_be(space):
 
 def test_another_number_of_parties_is_refused(barrier, space):
     assert space.Barrier("x", 3, fail, 1).parties == 3  # action and timeout are each handle's own
-    with pytest.raises(interlock.ParameterMismatch, match=r"number of parties.*open it with the same.*unlink") as raised:
+    says = r"Barrier 'x' is for 3 parties, and is asked for with 2; open it with the same.*unlink"
+    with pytest.raises(interlock.ParameterMismatch, match=says) as raised:
         space.Barrier("x", 2)
     assert isinstance(raised.value, ValueError)
     assert raised.value.name == "x"

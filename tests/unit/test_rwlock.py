@@ -151,11 +151,19 @@ def test_bounded_permits(space):
         limit.release()
     limit.acquire()
     limit.acquire()
-    with pytest.raises(interlock.NotHeld):
+    says = "BoundedSemaphore 'limit' cannot be released so often: this process has 2 permits, not 3"
+    with pytest.raises(interlock.NotHeld, match=says):
         limit.release(3)
     limit.release(2)
     assert limit.value == 3
-    with pytest.raises(interlock.ParameterMismatch, match="number of permits"):
+    with pytest.raises(interlock.NotHeld, match="this process has no permit, not 1"):
+        limit.release()
+    limit.acquire()
+    with pytest.raises(interlock.NotHeld, match="this process has 1 permit, not 2"):
+        limit.release(2)
+    limit.release()
+    says = "BoundedSemaphore 'limit' is for 3 permits, and is asked for with 4; open it with the same"
+    with pytest.raises(interlock.ParameterMismatch, match=says):
         space.BoundedSemaphore("limit", 4)
     assert pickle.loads(pickle.dumps(limit)).bound == 3
 
