@@ -121,6 +121,9 @@ int check_open(Handle *self);
 PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8_t kind,
                      int (*take_it)(Handle *, uint64_t), PyObject *(*give_it)(PyObject *, PyObject *));
 
+/* -1 with an exception when the name is a number: where one has to follow, it was forgotten. */
+int check_not_forgotten(PyTypeObject *type, uint8_t kind, PyObject *name);
+
 /* A handle of a kind; name and space may be NULL or None. NULL with an exception. */
 Handle *handle_make(PyTypeObject *type, PyObject *name, PyObject *space, uint8_t kind, uint64_t parameter);
 

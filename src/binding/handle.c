@@ -26,6 +26,23 @@ uint64_t new_token(void)
 
 /* --- making --- */
 
+int check_not_forgotten(PyTypeObject *type, uint8_t kind, PyObject *name)
+{
+    const char *option = kind == IL_KIND_BARRIER                                               ? "parties"
+                         : kind == IL_KIND_SEMAPHORE || kind == IL_KIND_BOUNDED_SEMAPHORE ? "value"
+                                                                                               : NULL;
+    if (name == NULL || !PyLong_Check(name))
+        return 0;
+    if (option != NULL)
+        PyErr_Format(PyExc_TypeError,
+                     "%s() takes a name (str) first, not int: write %s(\"name\", %S), or %s(%s=%S) for an anonymous one",
+                     type->tp_name, type->tp_name, name, type->tp_name, option, name);
+    else
+        PyErr_Format(PyExc_TypeError, "%s() takes a name (str) first, not int: write %s(\"%S\")", type->tp_name, type->tp_name,
+                     name);
+    return -1;
+}
+
 static int check_name(PyTypeObject *type, uint8_t kind, PyObject *given, PyObject **name)
 {
     if (given == NULL || given == Py_None) {
@@ -42,12 +59,11 @@ static int check_name(PyTypeObject *type, uint8_t kind, PyObject *given, PyObjec
         *name = PyUnicode_FromString(text);
         return *name != NULL ? 0 : -1;
     }
+    if (check_not_forgotten(type, kind, given) < 0)
+        return -1;
     if (!PyUnicode_Check(given)) {
-        const char *hint = !PyLong_Check(given)            ? ""
-                           : kind == IL_KIND_SEMAPHORE ? "; a number of permits is passed as value=…"
-                                                       : "; write it as a str";
-        PyErr_Format(PyExc_TypeError, "%s() takes a name (str) first, not %.100s%s", type->tp_name,
-                     Py_TYPE(given)->tp_name, hint);
+        PyErr_Format(PyExc_TypeError, "%s() takes a name (str) first, not %.100s%s", type->tp_name, Py_TYPE(given)->tp_name,
+                     kind == IL_KIND_CONDITION ? "; a lock is passed as lock=…" : "");
         return -1;
     }
     Py_ssize_t length;
@@ -345,6 +361,10 @@ int lenient_deadline(PyObject *timeout, uint64_t *deadline)
         double seconds = PyFloat_AsDouble(timeout);
         if (seconds == -1.0 && PyErr_Occurred())
             return -1;
+        if (isnan(seconds)) {
+            PyErr_SetString(PyExc_ValueError, "timeout value must be a number of seconds, or None for ever, not NaN");
+            return -1;
+        }
         if (seconds <= 0) {
             *deadline = IL_NOW;
             return 0;

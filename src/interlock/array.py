@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import index
 
 from interlock.engine import native
-from interlock.shared import Guarded, Raw, Under, make, type_of
+from interlock.shared import Guarded, Raw, Under, check_order, make, type_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,12 +44,13 @@ class Array(Guarded, native.Array, native.RLock):
     def __new__(
         cls,
         name: str | None,
-        typecode_or_type: Any,
-        size_or_initializer: int | Iterable[Any],
+        typecode_or_type: Any = None,
+        size_or_initializer: int | Iterable[Any] | None = None,
         *,
         lock: Any = True,
         space: Space | str | None = None,
     ) -> Any:
+        check_order("Array", name, typecode_or_type, size_or_initializer)
         element = type_of(typecode_or_type)
         given: Any = size_or_initializer
         if hasattr(given, "__index__"):

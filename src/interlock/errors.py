@@ -132,6 +132,8 @@ def _difference(kind: int, has: int | None, asked: int) -> str:
             return f"is for {has} parties, and is asked for with {asked}"
         case 8, int():
             return f"is for {count(has, 'permit')}, and is asked for with {asked}"
+        case _:
+            pass
     return f"is in use with another {PARAMETERS.get(kind, 'parameter')}"
 
 

@@ -48,6 +48,30 @@ def type_of(given: Any) -> Any:
     return given
 
 
+def check_order(kind: str, name: object, of: object, *rest: object) -> None:
+    """Refuses a call from which the name, which comes first, or what follows it seems to be left out."""
+    wanted = "the name comes first, None for an anonymous one"
+    if _is_type(name) and not _is_type(of) and (kind == "Value" or rest == (None,)):
+        given = [argument for argument in (name, of, *rest) if argument is not None]
+        raise TypeError(f"{wanted}: write interlock.{kind}('name', {', '.join(map(_shown, given))})")
+    if of is None:
+        example = "'q'" if kind == "Value" else "'d', 100"
+        raise TypeError(f"typecode_or_type is missing ({wanted}): write interlock.{kind}({name!r}, {example})")
+    if kind == "Array" and rest == (None,):
+        raise TypeError(f"size_or_initializer is missing ({wanted}): write interlock.Array({name!r}, {_shown(of)}, 100)")
+
+
+def _is_type(given: object) -> bool:
+    return given in TYPECODES if isinstance(given, str) else isinstance(given, type) and issubclass(given, _Data)
+
+
+def _shown(given: object) -> str:
+    if isinstance(given, type):
+        return f"{given.__module__}.{given.__qualname__}"
+    text = repr(given)
+    return text if len(text) <= 40 else "…"
+
+
 def _swapped(ctype: Any) -> Any:
     """For a simple type of the other byte order, the one of this machine's; else None."""
     native = "__ctype_le__" if ctypes.c_int.__ctype_le__ is ctypes.c_int else "__ctype_be__"
@@ -168,6 +192,14 @@ class Shared(Base):
         lock = self._lock if self._lock is not None else isinstance(self, Guarded)
         spec, cls = _spec(cast("Any", type(self._content))), getattr(self, "_class", type(self))
         return (_reopen, (cls, self.space.pickled(), self._name, spec, lock, self._rules))
+
+    if not TYPE_CHECKING:  # it is no number; for Python it would be one, read from its bytes as text
+
+        def __int__(self) -> int:
+            advice = "an item of it" if isinstance(self, native.Array) else "its .value"
+            raise TypeError(f"an interlock.{type(self).__name__} is not a number: take {advice}")
+
+        __float__ = __index__ = __int__
 
     def __repr__(self) -> str:
         return f"<{title(self)} {self._name!r}: {self._content!r}>"

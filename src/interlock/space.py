@@ -110,13 +110,15 @@ class Space(native.Space):
 
         return Barrier(name, parties, action, timeout, space=self)
 
-    def Value(self, name: str | None, typecode_or_type: Any, *args: Any, lock: Any = True) -> Any:
+    def Value(self, name: str | None, typecode_or_type: Any = None, *args: Any, lock: Any = True) -> Any:
         """interlock.Value in this space."""
         from interlock.value import Value
 
         return Value(name, typecode_or_type, *args, lock=lock, space=self)
 
-    def Array(self, name: str | None, typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True) -> Any:
+    def Array(
+        self, name: str | None, typecode_or_type: Any = None, size_or_initializer: Any = None, *, lock: Any = True
+    ) -> Any:
         """interlock.Array in this space."""
         from interlock.array import Array
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from interlock.engine import native
-from interlock.shared import Guarded, Raw, Under, element_of, is_array, make, type_of
+from interlock.shared import Guarded, Raw, Under, check_order, element_of, is_array, make, type_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,8 +54,9 @@ class Value(Guarded, native.Value, native.RLock):
     __slots__ = ()
 
     def __new__(
-        cls, name: str | None, typecode_or_type: Any, *args: Any, lock: Any = True, space: Space | str | None = None
+        cls, name: str | None, typecode_or_type: Any = None, *args: Any, lock: Any = True, space: Space | str | None = None
     ) -> Any:
+        check_order("Value", name, typecode_or_type, *args)
         ctype = type_of(typecode_or_type)
         if is_array(ctype):
             from interlock.array import Array

@@ -398,8 +398,11 @@ def test_increments_by_many_threads_are_exact(space):
         (("x", ctypes.POINTER(Point) * 2, 1), TypeError, "is an address"),
         ((3, "i", 1), TypeError, "name"),
         (("", "i", 1), ValueError, "empty"),
-        (("i", 10), TypeError, "size_or_initializer"),  # multiprocessing's order
-        (("x", "i"), TypeError, "size_or_initializer"),
+        (("i", 10), TypeError, r"write interlock.Array\('name', 'i', 10\)"),  # multiprocessing's order
+        (("i", [10]), TypeError, r"write interlock.Array\('name', 'i', \[10\]\)"),
+        ((ctypes.c_int, 10), TypeError, r"write interlock.Array\('name', ctypes.c_int, 10\)"),
+        (("x",), TypeError, r"typecode_or_type is missing .*: write interlock.Array\('x', 'd', 100\)"),
+        (("x", "i"), TypeError, r"size_or_initializer is missing .*: write interlock.Array\('x', 'i', 100\)"),
         (("x", "i", 1, True), TypeError, None),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import threading
 import time
 from threading import BrokenBarrierError
@@ -74,9 +75,11 @@ class Action:
         (("y", 1.0), {}, TypeError, "float"),
         (("y", None), {}, TypeError, "NoneType"),
         ((3, 3), {}, TypeError, "name"),
+        ((4,), {}, TypeError, re.escape('write Barrier("name", 4), or Barrier(parties=4) for an anonymous one')),
+        ((), {}, ValueError, "say how many have to come, parties="),
         (("y", 2, 3), {}, TypeError, "action must be callable, not int"),
         (("y", 2, None, "1"), {}, TypeError, "real number"),
-        (("y", 2, None, float("nan")), {}, ValueError, "non-negative"),
+        (("y", 2, None, float("nan")), {}, ValueError, "must be a number of seconds, or None for ever, not NaN"),
         (("y", 2, None, 1e10), {}, OverflowError, "too large"),
         (("y", 2, None, 1, 2), {}, TypeError, "positional"),
         (("y", 2), {"count": 1}, TypeError, "count"),
@@ -92,7 +95,7 @@ def test_bad_constructor_arguments_make_nothing(space, args, kwargs, error, says
     ("args", "kwargs", "error", "says"),
     [
         (("1",), {}, TypeError, "real number"),
-        ((float("nan"),), {}, ValueError, "non-negative"),
+        ((float("nan"),), {}, ValueError, "must be a number of seconds, or None for ever, not NaN"),
         ((1e10,), {}, OverflowError, "too large"),
         ((1, 2), {}, TypeError, "at most"),
         ((), {"block": True}, TypeError, "at most"),

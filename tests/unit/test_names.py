@@ -20,7 +20,7 @@ KINDS = [interlock.Lock, interlock.RLock]
         ("ä" * 128, ValueError, "256"),
         ("a\0b", ValueError, "NUL"),
         ("\ud800", ValueError, "surrogates"),
-        (5, TypeError, "as a str"),
+        (5, TypeError, r"not int: write R?Lock\(\"5\"\)"),
         (b"orders", TypeError, "bytes"),
         (1.5, TypeError, "float"),
     ],

@@ -54,6 +54,11 @@ def test_exports():
         _ = interlock.Lokc
 
 
+def test_mp_needs_no_import_of_its_own():
+    code = "import interlock, sys; 'mp' in dir(interlock) or 1/0; print('interlock.mp' in sys.modules, interlock.mp.Value)"
+    assert run(code).stdout.startswith("False <function Value")
+
+
 def test_import_is_lean():
     """The modules that are dear to import come when they are needed."""
     done = run("import interlock, sys; print(*sys.modules)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import operator
 import os
 import pickle
 from pathlib import Path
@@ -127,10 +128,12 @@ def test_buffer(space):
         (("x", "P"), TypeError, "no such typecode"),
         (("x", 3), TypeError, "neither a typecode nor a ctypes type: 3"),
         (("x", int), TypeError, "neither a typecode nor a ctypes type: .*int"),
-        (("x", None), TypeError, "neither"),
+        (("x", None), TypeError, "missing"),
         (("x", ctypes.c_int(3)), TypeError, "neither"),
         (("x", b"i"), TypeError, "neither"),
-        (("i", 0), TypeError, "neither"),  # multiprocessing's order
+        (("i",), TypeError, r"the name comes first, None for an anonymous one: write interlock.Value\('name', 'i'\)"),
+        (("i", 0), TypeError, r"write interlock.Value\('name', 'i', 0\)"),  # multiprocessing's order
+        ((ctypes.c_int, 0), TypeError, r"write interlock.Value\('name', ctypes.c_int, 0\)"),
         (("x", ctypes.c_void_p), TypeError, "c_void_p is an address.*another process"),
         (("x", ctypes.c_char_p), TypeError, "c_char_p is an address"),
         (("x", ctypes.c_wchar_p), TypeError, "c_wchar_p is an address"),
@@ -155,7 +158,7 @@ def test_buffer(space):
         (("", "i"), ValueError, "empty"),
         (("a\0b", "i"), ValueError, "NUL"),
         (("x" * 256, "i"), ValueError, "255"),
-        (("x",), TypeError, "typecode_or_type"),
+        (("x",), TypeError, r"typecode_or_type is missing .*: write interlock.Value\('x', 'q'\)"),
     ],
 )
 def test_bad_constructor_arguments_make_nothing(space, args, error, says):
@@ -252,6 +255,16 @@ def test_repr(space, value):
     assert repr(space.Value("y", "q", 5, lock=space.Lock("l"))).endswith("'y': " + repr(value.get_obj()) + ">")
     with held_elsewhere(value):
         assert "'x'" in repr(value)  # it does not wait
+
+
+@pytest.mark.parametrize("convert", [int, float, complex, operator.index])
+def test_it_is_no_number(space, convert):
+    """Python reads numbers from the bytes of what has a buffer, as text."""
+    for value in (space.Value("x", "q", ord("7")), space.Value("y", "q", lock=False)):
+        with pytest.raises(TypeError, match=r"an interlock\.\w*Value is not a number: take its \.value"):
+            convert(value)
+    with pytest.raises(TypeError, match=r"an interlock\.Array is not a number: take an item of it"):
+        convert(space.Array("z", "c", b"7"))
 
 
 def test_subclass(space):
