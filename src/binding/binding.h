@@ -117,6 +117,9 @@ void raise_closed(SpaceObject *space, Handle *handle);
 /* 0, or -1 with an exception when the handle's space was closed. */
 int check_open(Handle *self);
 
+/* Makes NULL of None. -1 with an exception when it is something else that cannot be called. */
+int check_on_recover(PyObject **given);
+
 /* A lock-like handle, from Python's arguments. */
 PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8_t kind,
                      int (*take_it)(Handle *, uint64_t), PyObject *(*give_it)(PyObject *, PyObject *));
@@ -152,6 +155,7 @@ int recover(Handle *self, il_ref ref);
 
 /* For kinds that keep more than a handle does. */
 int handle_traverse(PyObject *object, visitproc visit, void *arg);
+int handle_clear(PyObject *object);
 void handle_dealloc(PyObject *object);
 
 /* How often this process has forked. */

@@ -148,15 +148,16 @@ static void read_sort(Data *self, const char *sort)
 
 PyObject *data_make(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8_t kind)
 {
-    PyObject *name, *space, *ctype, *first, *lock;
+    PyObject *name, *space, *ctype, *first, *lock, *on_recover;
     const char *description, *sort;
     Py_ssize_t length;
     unsigned long long size;
     int must_exist, guarded;
     ModuleState *state = state_of(type);
     if (state == NULL || (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) ||
-        !PyArg_ParseTuple(args, "OOOs#KOppOs", &name, &space, &ctype, &description, &length, &size, &first, &must_exist, &guarded,
-                          &lock, &sort)) {
+        !PyArg_ParseTuple(args, "OOOs#KOppOsO", &name, &space, &ctype, &description, &length, &size, &first, &must_exist,
+                          &guarded, &lock, &sort, &on_recover) ||
+        check_on_recover(&on_recover) < 0) {
         if (!PyErr_Occurred())
             PyErr_SetString(PyExc_TypeError, "positional arguments only");
         return NULL;
@@ -176,6 +177,7 @@ PyObject *data_make(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8_
     if (self != NULL) {
         self->handle.take = rlock_take;
         self->handle.give = rlock_release;
+        self->handle.on_recover = Py_XNewRef(on_recover);
         self->guarded = guarded != 0;
         self->lock = lock != Py_None ? Py_NewRef(lock) : NULL;
         read_sort(self, sort);
@@ -225,9 +227,10 @@ PyObject *data_leave(Data *self, PyObject *result)
         return result;
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    /* Who only looked, or put one thing in its place, has not seen to what a dead owner left. */
-    PyObject *released = self->lock == NULL ? rlock_release_marked(&self->handle)
-                                            : PyObject_CallMethod(self->lock, "release", NULL);
+    /* Who only looked, or put one thing in its place, has not seen to what a dead owner left; on_recover has. */
+    PyObject *released = self->lock != NULL                ? PyObject_CallMethod(self->lock, "release", NULL)
+                         : self->handle.on_recover != NULL ? rlock_release((PyObject *)self, NULL)
+                                                           : rlock_release_marked(&self->handle);
     if (released == NULL) {
         Py_CLEAR(result);
         chain_error(type, value, traceback);
@@ -313,6 +316,7 @@ static PyType_Slot data_slots[] = {
     {Py_tp_doc, PyDoc_STR("Base of what keeps data in shared memory.")},
     {Py_tp_dealloc, data_dealloc},
     {Py_tp_traverse, data_traverse},
+    {Py_tp_clear, handle_clear},
     {Py_tp_methods, data_methods},
     {Py_tp_getset, data_getset},
     {Py_tp_members, data_members},

@@ -28,7 +28,8 @@ typedef struct {
     uint8_t width;     /* … and its bytes */
 } Data;
 
-/* A Value or an Array, from (name, space, ctype, description, size, first, must_exist, guarded, lock, sort). */
+/* A Value or an Array, from (name, space, ctype, description, size, first, must_exist, guarded, lock, sort,
+ * on_recover). */
 PyObject *data_make(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8_t kind);
 
 /* Takes the lock that guards the content, if there is one: 0, or -1 with an exception. */

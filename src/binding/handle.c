@@ -215,6 +215,16 @@ Handle *handle_make(PyTypeObject *type, PyObject *name, PyObject *space, uint8_t
     return self;
 }
 
+int check_on_recover(PyObject **given)
+{
+    if (*given == Py_None)
+        *given = NULL;
+    if (*given == NULL || PyCallable_Check(*given))
+        return 0;
+    PyErr_Format(PyExc_TypeError, "on_recover must be callable, not %.100s", Py_TYPE(*given)->tp_name);
+    return -1;
+}
+
 PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8_t kind,
                      int (*take_it)(Handle *, uint64_t), PyObject *(*give_it)(PyObject *, PyObject *))
 {
@@ -223,12 +233,8 @@ PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8
     int foreign_release = 0;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$OOp", keywords, &name, &space, &on_recover, &foreign_release))
         return NULL;
-    if (on_recover == Py_None)
-        on_recover = NULL;
-    if (on_recover != NULL && !PyCallable_Check(on_recover)) {
-        PyErr_Format(PyExc_TypeError, "on_recover must be callable, not %.100s", Py_TYPE(on_recover)->tp_name);
+    if (check_on_recover(&on_recover) < 0)
         return NULL;
-    }
     if (foreign_release && kind != IL_KIND_LOCK) {
         PyErr_SetString(PyExc_TypeError, "foreign_release is for Lock: a re-entrant lock is released by its owner alone");
         return NULL;
@@ -301,7 +307,7 @@ int handle_traverse(PyObject *object, visitproc visit, void *arg)
     return 0;
 }
 
-static int handle_clear(PyObject *object)
+int handle_clear(PyObject *object)
 {
     /* The space stays: a finalizer may still release this lock. */
     Py_CLEAR(((Handle *)object)->on_recover);

@@ -236,6 +236,7 @@ class Value(Data):
         guarded: bool,
         lock: LockHandle | None,
         sort: str,
+        on_recover: Callable[[Owner], object] | None,
         /,
     ) -> Self: ...
     value: Any
@@ -256,6 +257,7 @@ class Array(Data):
         guarded: bool,
         lock: LockHandle | None,
         sort: str,
+        on_recover: Callable[[Owner], object] | None,
         /,
     ) -> Self: ...
     def __len__(self) -> int: ...

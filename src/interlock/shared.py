@@ -121,6 +121,7 @@ def make(
     first: Any,
     lock: Any,
     space: Any,
+    on_recover: Any = None,
     *,
     exists: bool = False,
 ) -> Any:
@@ -128,6 +129,9 @@ def make(
 
     `exists`: it must be there already.
     """
+    if on_recover is not None and lock not in (True, None):
+        instead = "there is none" if lock is False else "give it to the lock that is given"
+        raise TypeError(f"on_recover is called for the lock that is the object's own: {instead}")
     given = None if isinstance(lock, bool) or lock is None else lock
     if given is not None and not isinstance(given, native.LockHandle):
         raise TypeError(
@@ -145,7 +149,7 @@ def make(
         description += f" under {given.name}"  # all who use it must use the same
     made = _with_fields(cls, ctype)
     try:
-        return made._make(name, space, ctype, description, size, first, exists, guarded, given, _sort_of(ctype))
+        return made._make(name, space, ctype, description, size, first, exists, guarded, given, _sort_of(ctype), on_recover)
     except ParameterMismatch as error:
         under = f" under the lock {given.name!r}" if given is not None else ""
         raise ParameterMismatch(
@@ -191,7 +195,8 @@ class Shared(Base):
         self._travels()
         lock = self._lock if self._lock is not None else isinstance(self, Guarded)
         spec, cls = _spec(cast("Any", type(self._content))), getattr(self, "_class", type(self))
-        return (_reopen, (cls, self.space.pickled(), self._name, spec, lock, self._rules))
+        on_recover = self.on_recover if isinstance(self, Guarded) else None
+        return (_reopen, (cls, self.space.pickled(), self._name, spec, lock, on_recover, self._rules))
 
     if not TYPE_CHECKING:  # it is no number; for Python it would be one, read from its bytes as text
 
@@ -280,9 +285,11 @@ def element_of(ctype: Any) -> Any:
     return ctype._type_
 
 
-def _reopen(cls: type[Any], space: tuple[str, str, int], name: str, spec: Any, lock: Any, rules: int) -> Any:
+def _reopen(
+    cls: type[Any], space: tuple[str, str, int], name: str, spec: Any, lock: Any, on_recover: Any, rules: int
+) -> Any:
     from interlock.space import reopen_space
 
-    handle = make((cls, cls, cls), name, _type_from(spec), None, lock, reopen_space(*space), exists=True)
+    handle = make((cls, cls, cls), name, _type_from(spec), None, lock, reopen_space(*space), on_recover, exists=True)
     handle._rules = rules
     return handle

@@ -96,6 +96,15 @@ def test_unlink(space):
         assert [info.name for info in space.objects()] == ["x"]
 
 
+def test_anonymous_objects_say_so(space):
+    kept = [space.Lock("x"), space.Event(), space.Event("anonymous-y"), space.Value(None, "i")]
+    kept[1].set()
+    for handle in (kept[0], kept[3]):
+        handle.acquire()
+    infos = {info.name: info.anonymous for info in space.objects()}
+    assert infos == {handle.name: handle in (kept[1], kept[3]) for handle in kept}
+
+
 def test_forgotten_names_come_back(space):
     """More names than the table keeps: old handles still are the lock of their name, and fences never fall."""
     first = interlock.Lock("first", space=space)
