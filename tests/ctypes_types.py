@@ -74,6 +74,10 @@ class WithValue(ctypes.Structure):
     _fields_ = (("value", ctypes.c_int), ("other", ctypes.c_int))
 
 
+class Taken(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_int) for name in ("name", "space", "owner", "hold", "on_recover"))
+
+
 class Empty(ctypes.Structure):
     _fields_ = ()
 

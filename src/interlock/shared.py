@@ -8,7 +8,7 @@ from typing import cast
 
 from interlock.engine import native
 from interlock.errors import ParameterMismatch, count
-from interlock.locklike import LockLike, title
+from interlock.locklike import RULES_MULTIPROCESSING, LockLike, own, title
 from interlock.space import find
 
 TYPE_CHECKING = False
@@ -39,7 +39,7 @@ def type_of(given: Any) -> Any:
             raise TypeError(f"no such typecode: {given!r}; there are {' '.join(TYPECODES)}, and the types of ctypes")
         return TYPECODES[given]
     if not isinstance(given, type) or not issubclass(given, _Data):
-        raise TypeError(f"neither a typecode nor a ctypes type: {given!r}; the name comes first, or None")
+        raise TypeError(f"neither a typecode nor a ctypes type: {given!r}")
     try:
         ctypes.sizeof(given)
     except TypeError:
@@ -124,10 +124,11 @@ def make(
     on_recover: Any = None,
     *,
     exists: bool = False,
+    fields_first: bool = False,
 ) -> Any:
     """An instance of one of `classes`: the first has a lock of its own, the second none, the third one that is given.
 
-    `exists`: it must be there already.
+    `exists`: it must be there already. `fields_first`: fields may be called like what multiprocessing's Values have not.
     """
     if on_recover is not None and lock not in (True, None):
         instead = "there is none" if lock is False else "give it to the lock that is given"
@@ -139,27 +140,27 @@ def make(
             "another would not exclude other processes"
         )
     if given is not None:
-        place: Any = given.space if space is None else find(space)
-        if place.path != given.space.path:
+        place: Any = own(given, "space") if space is None else find(space)
+        if place.path != own(given, "space").path:
             raise ValueError("a Value or Array and its lock must live in the same space")
         space = place
     cls = classes[2] if given is not None else classes[1] if lock is False else classes[0]
     size, description, guarded = ctypes.sizeof(ctype), description_of(ctype), lock is not False
     if given is not None:
-        description += f" under {given.name}"  # all who use it must use the same
-    made = _with_fields(cls, ctype)
+        description += f" under {own(given, 'name')}"  # all who use it must use the same
+    made = _with_fields(cls, ctype, fields_first)
     try:
         return made._make(name, space, ctype, description, size, first, exists, guarded, given, _sort_of(ctype), on_recover)
     except ParameterMismatch as error:
-        under = f" under the lock {given.name!r}" if given is not None else ""
+        under = f" under the lock {own(given, 'name')!r}" if given is not None else ""
         raise ParameterMismatch(
             f"{error} (asked for: {_title_of(ctype)}, {count(size, 'byte')}{under})", name=error.name, path=error.path
         ) from None
 
 
 @lru_cache(maxsize=256)
-def _with_fields(cls: Any, ctype: Any) -> Any:
-    """The class, with properties for what the content has as attributes."""
+def _with_fields(cls: Any, ctype: Any, fields_first: bool) -> Any:
+    """The class, with properties for what the content has as attributes; `fields_first`: as for make()."""
     names: list[str] = []
     if issubclass(ctype, ctypes.Structure | ctypes.Union):
         names = list(_fields_of(ctype))
@@ -167,9 +168,14 @@ def _with_fields(cls: Any, ctype: Any) -> Any:
         names = ["value", "raw"]
     elif is_array(ctype) and element_of(ctype) is ctypes.c_wchar:
         names = ["value"]
-    taken = [name for name in names if hasattr(cls, name) and name != "value"]
-    if taken:
-        raise TypeError(f"every {cls.__name__} has a {taken[0]!r}: give that field of {ctype.__name__} another name")
+    for name in names:
+        if name == "value" or not (hasattr(cls, name) or name == "_class"):
+            continue
+        if not fields_first or name in ("acquire", "release", "get_lock", "get_obj") or name.startswith("_"):
+            raise TypeError(
+                f"every {cls.__name__} has a {name!r}: give that field of {ctype.__name__} another name, or put a "
+                f"{ctype.__name__} into a structure of its own, as the field content: then it is v.content.{name}"
+            )
     if not names:
         return cls
     members = {"__slots__": (), "__module__": cls.__module__, "_class": cls, **{name: _field(name) for name in names}}
@@ -195,8 +201,8 @@ class Shared(Base):
         self._travels()
         lock = self._lock if self._lock is not None else isinstance(self, Guarded)
         spec, cls = _spec(cast("Any", type(self._content))), getattr(self, "_class", type(self))
-        on_recover = self.on_recover if isinstance(self, Guarded) else None
-        return (_reopen, (cls, self.space.pickled(), self._name, spec, lock, on_recover, self._rules))
+        on_recover = own(self, "on_recover") if isinstance(self, Guarded) else None
+        return (_reopen, (cls, own(self, "space").pickled(), self._name, spec, lock, on_recover, self._rules))
 
     if not TYPE_CHECKING:  # it is no number; for Python it would be one, read from its bytes as text
 
@@ -290,6 +296,8 @@ def _reopen(
 ) -> Any:
     from interlock.space import reopen_space
 
-    handle = make((cls, cls, cls), name, _type_from(spec), None, lock, reopen_space(*space), on_recover, exists=True)
+    fields_first = rules == RULES_MULTIPROCESSING
+    place, ctype = reopen_space(*space), _type_from(spec)
+    handle = make((cls, cls, cls), name, ctype, None, lock, place, on_recover, exists=True, fields_first=fields_first)
     handle._rules = rules
     return handle

@@ -40,7 +40,7 @@ class Value(Guarded, native.Value, native.RLock):
             read `value`, when the former owner died holding it.
 
     `value =` cuts an int to fit, as ctypes does; add() and the others refuse. A structure's fields are attributes, so none
-    may be called like what every Value has (name, space, owner, add …).
+    may be called like what every Value has (name, space, owner, add …); in interlock.mp they may.
 
     The space keeps a named Value until Space.unlink(), which is refused while any process has it; an anonymous one goes
     with the last process that has it. Once its maker has ended, its pickle cannot be opened any more.
@@ -67,14 +67,29 @@ class Value(Guarded, native.Value, native.RLock):
         on_recover: Callable[[Owner], object] | None = None,
     ) -> Any:
         check_order("Value", name, typecode_or_type, *args)
-        ctype = type_of(typecode_or_type)
-        if is_array(ctype):
-            from interlock.array import Array
+        return new_value(cls, name, typecode_or_type, args, lock, space, on_recover)
 
-            content = ctype(*args) if args else ctype._length_
-            return Array(name, element_of(ctype), content, lock=lock, space=space, on_recover=on_recover)
-        first = ctype(*args)
-        return make((cls, RawValue, ValueUnder), name, ctype, first if args else None, lock, space, on_recover)
+
+def new_value(
+    cls: type[Value],
+    name: str | None,
+    typecode_or_type: Any,
+    args: tuple[Any, ...],
+    lock: Any,
+    space: Space | str | None = None,
+    on_recover: Callable[[Owner], object] | None = None,
+    fields_first: bool = False,
+) -> Any:
+    """What Value.__new__ returns; `fields_first`: as for make()."""
+    ctype = type_of(typecode_or_type)
+    if is_array(ctype):
+        from interlock.array import Array
+
+        content = ctype(*args) if args else ctype._length_
+        return Array(name, element_of(ctype), content, lock=lock, space=space, on_recover=on_recover)
+    made = ctype(*args)
+    first = made if args else None
+    return make((cls, RawValue, ValueUnder), name, ctype, first, lock, space, on_recover, fields_first=fields_first)
 
 
 class RawValue(Raw, native.Value):

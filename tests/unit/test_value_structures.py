@@ -83,12 +83,16 @@ def test_a_field_called_value(space):
     assert (second.value, second.other) == (11, 2)
 
 
-@pytest.mark.parametrize("field", ["name", "owner", "add", "acquire", "get_obj", "_content"])
+@pytest.mark.parametrize("field", ["name", "owner", "add", "acquire", "get_obj", "_content", "_class"])
 def test_a_field_with_a_name_that_is_taken(space, field):
     taken = structure(("free", ctypes.c_int), (field, ctypes.c_int))
-    with pytest.raises(TypeError, match=f"'{field}'.*Structure another name|'{field}' of Structure.*give it another"):
+    says = f"every Value has a '{field}': give that field of Structure another name, or .*v.content.{field}"
+    with pytest.raises(TypeError, match=says):
         space.Value("x", taken)
     assert space.objects() == []
+    value = space.Value("x", structure(("content", taken)), (1, 2))
+    with value:
+        assert (value.content.free, getattr(value.content, field)) == (1, 2)
 
 
 def test_empty_structure(space):
