@@ -28,9 +28,9 @@ uint64_t new_token(void)
 
 int check_not_forgotten(PyTypeObject *type, uint8_t kind, PyObject *name)
 {
-    const char *option = kind == IL_KIND_BARRIER                                               ? "parties"
+    const char *option = kind == IL_KIND_BARRIER                                          ? "parties"
                          : kind == IL_KIND_SEMAPHORE || kind == IL_KIND_BOUNDED_SEMAPHORE ? "value"
-                                                                                               : NULL;
+                                                                                          : NULL;
     if (name == NULL || !PyLong_Check(name))
         return 0;
     if (option != NULL)
@@ -119,18 +119,20 @@ static void replace_ref(Handle *self, il_ref seen, il_ref found)
     il_cas_relaxed(&self->ref, &seen, found);
 }
 
-/* With which parameter an object is in use, unless its cell has been given away meanwhile. */
-static il_error parameter_in_use(il_space *segment, il_ref ref)
+enum { STRIPE_TRIES = 100 };
+
+/* With which parameter the object is in use, if it still is and its stripe is to be had. */
+static il_error parameter_in_use(Handle *self, const char *name, size_t length)
 {
-    const il_cell *cell = il_ref_cell(segment, ref);
     il_error error = {.code = IL_PARAMETER};
-    /* Acquire: before the generation is looked at, which changes first. */
-    error.wanted = __atomic_load_n(&cell->parameter, __ATOMIC_ACQUIRE);
-    error.found = (il_load_relaxed(&cell->mutex.word) & IL_GENERATION) == il_ref_key(ref);
+    int code = IL_BUSY;
+    for (int tries = 0; code == IL_BUSY && tries < STRIPE_TRIES; tries++) {
+        il_wait now = {.deadline_ns = IL_NOW};
+        code = il_table_parameter(self->space->segment, name, length, self->kind, &now, &error.wanted);
+    }
+    error.found = code == IL_OK && error.wanted != self->parameter;
     return error;
 }
-
-enum { STRIPE_TRIES = 100 };
 
 /* Finds or makes the handle's cell, whose reference `seen` is stale. `wait` says for how long the table may be waited for. 0,
  * or -1 with an exception, or a code of IL_BUSY, IL_TIMEDOUT and IL_INTERRUPTED, which are the caller's to judge. */
@@ -157,7 +159,7 @@ static int resolve(Handle *self, il_ref seen, il_wait *wait)
     if (code == IL_OK)
         replace_ref(self, seen, ref);
     else if (code == IL_PARAMETER) {
-        il_error other = parameter_in_use(segment, ref);
+        il_error other = parameter_in_use(self, name, (size_t)length);
         raise_code(state_of(Py_TYPE(self)), code, self->space, self, &other, found);
     } else if (code != IL_BUSY && code != IL_TIMEDOUT && code != IL_INTERRUPTED)
         raise_code(state_of(Py_TYPE(self)), code, self->space, self, NULL, found);

@@ -147,13 +147,16 @@ typedef struct il_wait {
 #define IL_NOW 0u
 #define IL_FOREVER UINT64_MAX
 
-/* Finds `name` or makes it. IL_KIND / IL_PARAMETER: it is in use as something else; `found_kind` says as what, `ref` where. */
+/* Finds `name` or makes it. IL_KIND / IL_PARAMETER: it is in use as something else; `found_kind` says as what. */
 int il_table_resolve(il_space *space, const char *name, size_t length, uint8_t kind, uint64_t parameter, il_wait *wait,
                      il_ref *ref, uint8_t *found_kind);
 
 /* Finds `name` of this kind and with this parameter, and makes nothing. IL_ABSENT. */
 int il_table_find(il_space *space, const char *name, size_t length, uint8_t kind, uint64_t parameter, il_wait *wait,
                   il_ref *ref);
+
+/* Which parameter `name` of this kind has. IL_ABSENT. */
+int il_table_parameter(il_space *space, const char *name, size_t length, uint8_t kind, il_wait *wait, uint64_t *parameter);
 
 /* Forgets a name that nobody holds or waits for. IL_ABSENT, IL_BUSY. */
 int il_table_unlink(il_space *space, const char *name, size_t length, il_wait *wait);

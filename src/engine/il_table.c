@@ -307,7 +307,6 @@ int il_table_resolve(il_space *space, const char *name, size_t length, uint8_t k
             *found_kind = il_load_relaxed(&cell->kind);
             if (*found_kind != kind || cell->parameter != parameter) {
                 code = *found_kind != kind ? IL_KIND : IL_PARAMETER;
-                *ref = key | index;
                 if (is_forgettable(space, cell) && !in_use(space, cell) && seize(space, cell, 0, &key)) {
                     fill(space, index, key, hash, name, length, kind, parameter);
                     code = IL_OK;
@@ -360,6 +359,21 @@ int il_table_find(il_space *space, const char *name, size_t length, uint8_t kind
         code = IL_ABSENT;
     else
         *ref = (il_load_relaxed(&space->cells[index].mutex.word) & IL_GENERATION) | index;
+    il_mutex_unlock(space, stripe_of(space, hash), 0, 0);
+    return il_load_relaxed(&space->wiped) ? IL_WIPED : code;
+}
+
+int il_table_parameter(il_space *space, const char *name, size_t length, uint8_t kind, il_wait *wait, uint64_t *parameter)
+{
+    uint64_t hash = il__hash(space->header->hash_key, name, length);
+    int code = lock_stripe(space, hash, wait);
+    if (code != IL_OK)
+        return code;
+    uint32_t index = search(space, hash, name, length, il_load_acquire(&space->header->levels));
+    if (index == UINT32_MAX || il_load_relaxed(&space->cells[index].kind) != kind)
+        code = IL_ABSENT;
+    else
+        *parameter = space->cells[index].parameter;
     il_mutex_unlock(space, stripe_of(space, hash), 0, 0);
     return il_load_relaxed(&space->wiped) ? IL_WIPED : code;
 }
