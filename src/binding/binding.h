@@ -65,10 +65,11 @@ ModuleState *state_of(PyTypeObject *type);
 /* This process, as the engine sees it. */
 extern il_process this_process;
 
-/* Sets the Python exception for an engine code. `handle` may be NULL. Always returns NULL. What `error` tells beside what the
- * engine does: IL_PARAMETER: `wanted` is the parameter of the object in use, if `found` says that it is known; IL_NOT_HELD:
- * how many permits, `found`, this process has of those, `wanted`, that it would release; IL_NO_SPACE_FILE: `found`: this Space
- * was closed. */
+/* Sets the Python exception for an engine code. `handle` may be NULL. Always returns NULL.
+ *
+ * What the binding itself says by `error`: IL_PARAMETER: `wanted` is the parameter of the object in use, if `found` says that
+ * it is known; IL_NOT_HELD: this process has `found` permits, and not the `wanted` ones; IL_NO_SPACE_FILE: `found`: it is there,
+ * and this Space was closed. */
 PyObject *raise_code(ModuleState *state, int code, SpaceObject *space, Handle *handle, const il_error *error,
                      uint8_t found_kind);
 

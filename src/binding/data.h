@@ -4,8 +4,8 @@
 
 #include "binding.h"
 
-/* Owns the memory and lends it out (buffer protocol) to the ctypes object and to whoever asks; it goes when the last of them
- * goes. */
+/* Owns the memory and lends it out (buffer protocol) to the ctypes object and to whoever asks; it goes when the last of
+ * them goes. */
 typedef struct Mapping {
     PyObject_HEAD
     il_data data;

@@ -38,8 +38,8 @@ int check_not_forgotten(PyTypeObject *type, uint8_t kind, PyObject *name)
                      "%s() takes a name (str) first, not int: write %s(\"name\", %S), or %s(%s=%S) for an anonymous one",
                      type->tp_name, type->tp_name, name, type->tp_name, option, name);
     else
-        PyErr_Format(PyExc_TypeError, "%s() takes a name (str) first, not int: write %s(\"%S\")", type->tp_name, type->tp_name,
-                     name);
+        PyErr_Format(PyExc_TypeError, "%s() takes a name (str) first, not int: write %s(\"%S\")", type->tp_name,
+                     type->tp_name, name);
     return -1;
 }
 

@@ -251,8 +251,8 @@ static PyMethodDef space_methods[] = {
     {"unlink", space_unlink, METH_O,
      PyDoc_STR("unlink($self, name, /)\n--\n\n"
                "Forget a name that nobody holds or waits for, and, of a Value or Array, that no process has open.\n\n"
-               "Handles of it that there are make the name anew when they are next used: a semaphore has its initial value\n"
-               "again, an event is not set, a barrier is good, and there is none of a lock's statistics.\n\n"
+               "Open handles of it make the name anew when they are next used: a semaphore has its initial value\n"
+               "again, an event is not set, a barrier is not broken, and a lock's statistics begin at zero.\n\n"
                "Raises KeyError when there is no such name, RuntimeError when it is in use.")},
     {"_list", space_list, METH_NOARGS, NULL},
     {"_describe", space_describe, METH_NOARGS, NULL},

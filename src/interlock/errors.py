@@ -155,10 +155,8 @@ def from_engine(
     what = f"{kind.__name__ if kind else 'object'} {name!r}"
     match code:
         case "IL_NOT_HELD" if wanted:
-            has = count(found, "permit") if found else "no permit"
-            return NotHeld(
-                f"{what} cannot be released so often: this process has {has}, not {wanted}", name=name, path=path
-            )
+            has = f"{count(found, 'permit')}, not {wanted}" if found else "no permit: release it only after acquire"
+            return NotHeld(f"{what} cannot be released so often: this process has {has}", name=name, path=path)
         case "IL_NOT_HELD":
             return NotHeld(f"{what} is not held: release it only after acquire", name=name, path=path)
         case "IL_NOT_OWNER":

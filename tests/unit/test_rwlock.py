@@ -160,7 +160,7 @@ def test_bounded_permits(space):
         limit.release(3)
     limit.release(2)
     assert limit.value == 3
-    with pytest.raises(interlock.NotHeld, match="this process has no permit, not 1"):
+    with pytest.raises(interlock.NotHeld, match="this process has no permit: release it only after acquire"):
         limit.release()
     limit.acquire()
     with pytest.raises(interlock.NotHeld, match="this process has 1 permit, not 2"):
