@@ -20,13 +20,15 @@ static PyObject *barrier_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
             PyErr_SetString(PyExc_TypeError, "positional arguments only");
         return NULL;
     }
+    if (check_not_forgotten(type, IL_KIND_BARRIER, name) < 0)
+        return NULL;
     int overflow;
     uint64_t deadline;
     long count = PyLong_AsLongAndOverflow(parties, &overflow);
     if ((count == -1 && PyErr_Occurred()) || lenient_deadline(timeout, &deadline) < 0)
         return NULL;
     if (overflow < 0 || (overflow == 0 && count < 1)) {
-        PyErr_SetString(PyExc_ValueError, "parties must be > 0");
+        PyErr_SetString(PyExc_ValueError, "parties must be > 0: say how many have to come, parties=…");
         return NULL;
     }
     if (overflow > 0 || count > MOST_PARTIES) {

@@ -99,7 +99,11 @@ ModuleState *state_of(PyTypeObject *type);
 /* This process, as the engine sees it. */
 extern il_process this_process;
 
-/* Sets the Python exception for an engine code. `handle` may be NULL. Always returns NULL. */
+/* Sets the Python exception for an engine code. `handle` may be NULL. Always returns NULL.
+ *
+ * What the binding itself says by `error`: IL_PARAMETER: `wanted` is the parameter of the object in use, if `found` says that
+ * it is known; IL_NOT_HELD: this process has `found` permits, and not the `wanted` ones; IL_NO_SPACE_FILE: `found`: it is there,
+ * and this Space was closed. */
 PyObject *raise_code(ModuleState *state, int code, SpaceObject *space, Handle *handle, const il_error *error,
                      uint8_t found_kind);
 
@@ -156,12 +160,21 @@ enum {
 /* Parses (blocking=True, timeout=None); `blocking` may be called `block`. */
 int parse_acquire(Handle *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, uint64_t *deadline);
 
+/* Sets the exception for the use of a Space that was closed, `handle` may be NULL. */
+void raise_closed(SpaceObject *space, Handle *handle);
+
 /* 0, or -1 with an exception when the handle's space was closed. */
 int check_open(Handle *self);
+
+/* Makes NULL of None. -1 with an exception when it is something else that cannot be called. */
+int check_on_recover(PyObject **given);
 
 /* A lock-like handle, from Python's arguments. */
 PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8_t kind,
                      int (*take_it)(Handle *, Act *), PyObject *(*give_it)(PyObject *, PyObject *));
+
+/* -1 with an exception when the name is a number: where one has to follow, it was forgotten. */
+int check_not_forgotten(PyTypeObject *type, uint8_t kind, PyObject *name);
 
 /* A handle of a kind; name and space may be NULL or None. NULL with an exception. */
 Handle *handle_make(PyTypeObject *type, PyObject *name, PyObject *space, uint8_t kind, uint64_t parameter);
@@ -191,6 +204,7 @@ int recover(Handle *self, il_ref ref);
 
 /* For kinds that keep more than a handle does. */
 int handle_traverse(PyObject *object, visitproc visit, void *arg);
+int handle_clear(PyObject *object);
 void handle_dealloc(PyObject *object);
 
 /* How often this process has forked. */

@@ -7,6 +7,8 @@ typedef struct {
     Handle *self;
     uint64_t token;
     uint32_t count;
+    bool lacking;  /* out: this process has not so many … */
+    uint32_t has;  /* … but these */
 } call;
 
 static int acquire_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
@@ -19,7 +21,7 @@ static int acquire_once(il_space *space, il_ref ref, il_wait *wait, void *argume
 
 static int bounded_take(Handle *self, Act *act)
 {
-    call how = {self, token_of(act), 1};
+    call how = {.self = self, .token = token_of(act)};
     il_ref ref;
     return act_result(perform(self, acquire_once, &how, &act->wait, &ref));
 }
@@ -36,10 +38,15 @@ static int take_until(Handle *self, uint64_t deadline)
 
 static int release_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
 {
-    const call *how = argument;
+    call *how = argument;
     il_share share;
     int code = share_of(how->self, ref, wait, &share);
-    return code == IL_OK ? il_bounded_release(space, ref, share, how->token, how->count, wait) : code;
+    if (code == IL_OK)
+        code = il_bounded_release(space, ref, share, how->token, how->count, wait);
+    how->lacking = code == IL_NOT_HELD;
+    if (how->lacking)
+        how->has = (uint32_t)(il_load_relaxed(il_share_count(space, share)) & IL_PERMITS);
+    return how->lacking ? IL_OK : code;
 }
 
 static PyObject *release(Handle *self, uint32_t count)
@@ -53,8 +60,11 @@ static PyObject *release(Handle *self, uint32_t count)
         if (given == IL_GIVEN_MEANWHILE)
             count = 0;
     }
-    call how = {self, this_token(), count};
-    return perform_quickly(self, release_once, &how, &ref) == IL_OK ? Py_NewRef(Py_None) : NULL;
+    call how = {.self = self, .token = this_token(), .count = count};
+    if (perform_quickly(self, release_once, &how, &ref) != IL_OK)
+        return NULL;
+    il_error lack = {.code = IL_NOT_HELD, .found = how.has, .wanted = count};
+    return how.lacking ? raise_code(state_of(Py_TYPE(self)), IL_NOT_HELD, self->space, self, &lack, 0) : Py_NewRef(Py_None);
 }
 
 static PyObject *bounded_acquire(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)

@@ -86,6 +86,23 @@ uint64_t find_agent(Handle *self)
 
 /* --- making --- */
 
+int check_not_forgotten(PyTypeObject *type, uint8_t kind, PyObject *name)
+{
+    const char *option = kind == IL_KIND_BARRIER                                          ? "parties"
+                         : kind == IL_KIND_SEMAPHORE || kind == IL_KIND_BOUNDED_SEMAPHORE ? "value"
+                                                                                          : NULL;
+    if (name == NULL || !PyLong_Check(name))
+        return 0;
+    if (option != NULL)
+        PyErr_Format(PyExc_TypeError,
+                     "%s() takes a name (str) first, not int: write %s(\"name\", %S), or %s(%s=%S) for an anonymous one",
+                     type->tp_name, type->tp_name, name, type->tp_name, option, name);
+    else
+        PyErr_Format(PyExc_TypeError, "%s() takes a name (str) first, not int: write %s(\"%S\")", type->tp_name,
+                     type->tp_name, name);
+    return -1;
+}
+
 static int check_name(PyTypeObject *type, uint8_t kind, PyObject *given, PyObject **name)
 {
     if (given == NULL || given == Py_None) {
@@ -102,12 +119,11 @@ static int check_name(PyTypeObject *type, uint8_t kind, PyObject *given, PyObjec
         *name = PyUnicode_FromString(text);
         return *name != NULL ? 0 : -1;
     }
+    if (check_not_forgotten(type, kind, given) < 0)
+        return -1;
     if (!PyUnicode_Check(given)) {
-        const char *hint = !PyLong_Check(given)            ? ""
-                           : kind == IL_KIND_SEMAPHORE ? "; a number of permits is passed as value=…"
-                                                       : "; write it as a str";
-        PyErr_Format(PyExc_TypeError, "%s() takes a name (str) first, not %.100s%s", type->tp_name,
-                     Py_TYPE(given)->tp_name, hint);
+        PyErr_Format(PyExc_TypeError, "%s() takes a name (str) first, not %.100s%s", type->tp_name, Py_TYPE(given)->tp_name,
+                     kind == IL_KIND_CONDITION ? "; a lock is passed as lock=…" : "");
         return -1;
     }
     Py_ssize_t length;
@@ -165,6 +181,19 @@ static void replace_ref(Handle *self, il_ref seen, il_ref found)
 
 enum { STRIPE_TRIES = 100 };
 
+/* With which parameter the object is in use, if it still is and its stripe is to be had. */
+static il_error parameter_in_use(Handle *self, const char *name, size_t length)
+{
+    il_error error = {.code = IL_PARAMETER};
+    int code = IL_BUSY;
+    for (int tries = 0; code == IL_BUSY && tries < STRIPE_TRIES; tries++) {
+        il_wait now = {.deadline_ns = IL_NOW};
+        code = il_table_parameter(self->space->segment, name, length, self->kind, &now, &error.wanted);
+    }
+    error.found = code == IL_OK && error.wanted != self->parameter;
+    return error;
+}
+
 /* Finds or makes the handle's cell, whose reference `seen` is stale. `wait` says for how long the table may be waited for. 0,
  * or -1 with an exception, or a code of IL_BUSY, IL_TIMEDOUT and IL_INTERRUPTED, which are the caller's to judge. */
 static int resolve(Handle *self, il_ref seen, il_wait *wait)
@@ -189,18 +218,27 @@ static int resolve(Handle *self, il_ref seen, il_wait *wait)
     }
     if (code == IL_OK)
         replace_ref(self, seen, ref);
-    else if (code != IL_BUSY && code != IL_TIMEDOUT && code != IL_INTERRUPTED)
+    else if (code == IL_PARAMETER) {
+        il_error other = parameter_in_use(self, name, (size_t)length);
+        raise_code(state_of(Py_TYPE(self)), code, self->space, self, &other, found);
+    } else if (code != IL_BUSY && code != IL_TIMEDOUT && code != IL_INTERRUPTED)
         raise_code(state_of(Py_TYPE(self)), code, self->space, self, NULL, found);
     else
         return code;
     return code == IL_OK ? 0 : -1;
 }
 
+void raise_closed(SpaceObject *space, Handle *handle)
+{
+    il_error closed = {.code = IL_NO_SPACE_FILE, .found = 1};
+    raise_code(state_of(Py_TYPE(space)), IL_NO_SPACE_FILE, space, handle, &closed, 0);
+}
+
 int check_open(Handle *self)
 {
     if (self->space->self == self->space->segment->self)
         return 0;
-    raise_code(state_of(Py_TYPE(self)), IL_NO_SPACE_FILE, self->space, self, NULL, 0);
+    raise_closed(self->space, self);
     return -1;
 }
 
@@ -239,6 +277,16 @@ Handle *handle_make(PyTypeObject *type, PyObject *name, PyObject *space, uint8_t
     return self;
 }
 
+int check_on_recover(PyObject **given)
+{
+    if (*given == Py_None)
+        *given = NULL;
+    if (*given == NULL || PyCallable_Check(*given))
+        return 0;
+    PyErr_Format(PyExc_TypeError, "on_recover must be callable, not %.100s", Py_TYPE(*given)->tp_name);
+    return -1;
+}
+
 PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8_t kind,
                      int (*take_it)(Handle *, Act *), PyObject *(*give_it)(PyObject *, PyObject *))
 {
@@ -247,12 +295,8 @@ PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8
     int foreign_release = 0;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$OOp", keywords, &name, &space, &on_recover, &foreign_release))
         return NULL;
-    if (on_recover == Py_None)
-        on_recover = NULL;
-    if (on_recover != NULL && !PyCallable_Check(on_recover)) {
-        PyErr_Format(PyExc_TypeError, "on_recover must be callable, not %.100s", Py_TYPE(on_recover)->tp_name);
+    if (check_on_recover(&on_recover) < 0)
         return NULL;
-    }
     if (foreign_release && kind != IL_KIND_LOCK) {
         PyErr_SetString(PyExc_TypeError, "foreign_release is for Lock: a re-entrant lock is released by its owner alone");
         return NULL;
@@ -325,7 +369,7 @@ int handle_traverse(PyObject *object, visitproc visit, void *arg)
     return 0;
 }
 
-static int handle_clear(PyObject *object)
+int handle_clear(PyObject *object)
 {
     /* The space stays: a finalizer may still release this lock. */
     Py_CLEAR(((Handle *)object)->on_recover);
@@ -385,6 +429,10 @@ int lenient_deadline(PyObject *timeout, uint64_t *deadline)
         double seconds = PyFloat_AsDouble(timeout);
         if (seconds == -1.0 && PyErr_Occurred())
             return -1;
+        if (isnan(seconds)) {
+            PyErr_SetString(PyExc_ValueError, "timeout value must be a number of seconds, or None for ever, not NaN");
+            return -1;
+        }
         if (seconds <= 0) {
             *deadline = IL_NOW;
             return 0;

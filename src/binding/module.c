@@ -21,9 +21,10 @@ PyObject *raise_code(ModuleState *state, int code, SpaceObject *space, Handle *h
     if (path == NULL)
         return NULL;
     PyObject *exception = PyObject_CallFunction(
-        state->exception_of, "ssOOOiIKB", il_status_name(code), il_status_text(code), path,
+        state->exception_of, "ssOOOiIKKB", il_status_name(code), il_status_text(code), path,
         handle != NULL ? handle->name : Py_None, handle != NULL ? (PyObject *)Py_TYPE(handle) : Py_None,
-        error->sys_errno, error->found, (unsigned long long)error->wanted, found_kind);
+        error->sys_errno, error->found, (unsigned long long)error->wanted,
+        handle != NULL ? (unsigned long long)handle->parameter : 0ull, found_kind);
     Py_DECREF(path);
     if (exception != NULL) {
         PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);

@@ -130,11 +130,13 @@ static void space_dealloc(PyObject *object)
 
 static il_space *segment_of(SpaceObject *self)
 {
-    if (self->segment == NULL || self->self != self->segment->self) {
-        raise_code(state_of(Py_TYPE(self)), IL_NO_SPACE_FILE, self->segment != NULL ? self : NULL, NULL, NULL, 0);
-        return NULL;
-    }
-    return self->segment;
+    if (self->segment == NULL)
+        raise_code(state_of(Py_TYPE(self)), IL_NO_SPACE_FILE, NULL, NULL, NULL, 0);
+    else if (self->self != self->segment->self)
+        raise_closed(self, NULL);
+    else
+        return self->segment;
+    return NULL;
 }
 
 static PyObject *space_close(PyObject *object, PyObject *Py_UNUSED(ignored))
@@ -249,6 +251,8 @@ static PyMethodDef space_methods[] = {
     {"unlink", space_unlink, METH_O,
      PyDoc_STR("unlink($self, name, /)\n--\n\n"
                "Forget a name that nobody holds or waits for, and, of a Value or Array, that no process has open.\n\n"
+               "Open handles of it make the name anew when they are next used: a semaphore has its initial value\n"
+               "again, an event is not set, a barrier is not broken, and a lock's statistics begin at zero.\n\n"
                "Raises KeyError when there is no such name, RuntimeError when it is in use.")},
     {"_list", space_list, METH_NOARGS, NULL},
     {"_describe", space_describe, METH_NOARGS, NULL},

@@ -165,6 +165,9 @@ int il_table_resolve(il_space *space, const char *name, size_t length, uint8_t k
 int il_table_find(il_space *space, const char *name, size_t length, uint8_t kind, uint64_t parameter, il_wait *wait,
                   il_ref *ref);
 
+/* Which parameter `name` of this kind has. IL_ABSENT. */
+int il_table_parameter(il_space *space, const char *name, size_t length, uint8_t kind, il_wait *wait, uint64_t *parameter);
+
 /* Forgets a name that nobody holds or waits for. IL_ABSENT, IL_BUSY. */
 int il_table_unlink(il_space *space, const char *name, size_t length, il_wait *wait);
 

@@ -363,6 +363,21 @@ int il_table_find(il_space *space, const char *name, size_t length, uint8_t kind
     return il_load_relaxed(&space->wiped) ? IL_WIPED : code;
 }
 
+int il_table_parameter(il_space *space, const char *name, size_t length, uint8_t kind, il_wait *wait, uint64_t *parameter)
+{
+    uint64_t hash = il__hash(space->header->hash_key, name, length);
+    int code = lock_stripe(space, hash, wait);
+    if (code != IL_OK)
+        return code;
+    uint32_t index = search(space, hash, name, length, il_load_acquire(&space->header->levels));
+    if (index == UINT32_MAX || il_load_relaxed(&space->cells[index].kind) != kind)
+        code = IL_ABSENT;
+    else
+        *parameter = space->cells[index].parameter;
+    il_mutex_unlock(space, stripe_of(space, hash), 0, 0);
+    return il_load_relaxed(&space->wiped) ? IL_WIPED : code;
+}
+
 /* Forgets the name of a cell that nobody uses, or says IL_BUSY. Held: the stripe, which is let go. */
 static int drop(il_space *space, uint32_t index, bool with_data, il_mutex *stripe)
 {

@@ -76,6 +76,7 @@ _LATE = {
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from interlock import mp as mp
     from interlock.array import Array
     from interlock.barrier import Barrier
     from interlock.bounded_semaphore import BoundedSemaphore
@@ -89,14 +90,16 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LATE:
+    if name != "mp" and name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "mp":
+        return import_module("interlock.mp")
     value = getattr(import_module(_LATE[name]), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "mp"})

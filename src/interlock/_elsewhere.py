@@ -74,3 +74,15 @@ class ReadLock(LockHandle):
 
 class WriteLock(LockHandle):
     """Cannot be made here."""
+
+
+class Data(Handle):
+    """Cannot be made here."""
+
+
+class Value(Data):
+    """Cannot be made here."""
+
+
+class Array(Data):
+    """Cannot be made here."""

@@ -295,6 +295,7 @@ class Value(Data):
         guarded: bool,
         lock: LockHandle | None,
         sort: str,
+        on_recover: Callable[[Owner], object] | None,
         /,
     ) -> Self: ...
     value: Any
@@ -315,6 +316,7 @@ class Array(Data):
         guarded: bool,
         lock: LockHandle | None,
         sort: str,
+        on_recover: Callable[[Owner], object] | None,
         /,
     ) -> Self: ...
     def __len__(self) -> int: ...

@@ -113,6 +113,30 @@ PARAMETERS = {
 }
 
 
+def count(number: int, thing: str) -> str:
+    """ "1 byte", "2 bytes"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def _difference(kind: int, has: int | None, asked: int) -> str:
+    """In what an object in use differs from what is asked for. `has`: its parameter, None if that is not known."""
+    low = 0xFFFFFFFF
+    match kind, has:
+        case 3, int() if has & low != asked & low:
+            return f"was made with the initial value {has & low}, and is asked for with {asked & low}"
+        case 5, 0:
+            return "is over a lock of its own, and is asked for over one that is given"
+        case 5, int() if not asked:
+            return "is over a lock that was given, and is asked for without one"
+        case 6, int():
+            return f"is for {has} parties, and is asked for with {asked}"
+        case 8, int():
+            return f"is for {count(has, 'permit')}, and is asked for with {asked}"
+        case _:
+            pass
+    return f"is in use with another {PARAMETERS.get(kind, 'parameter')}"
+
+
 def from_engine(
     code: str,
     text: str,
@@ -122,6 +146,7 @@ def from_engine(
     sys_errno: int,
     found: int,
     wanted: int,
+    asked: int,
     found_kind: int,
 ) -> InterlockError:
     """The exception for an engine code (src/engine/il_status.h), saying what is wrong and what to do."""
@@ -129,6 +154,9 @@ def from_engine(
     where = f"the space at {path}" if path else "the space"
     what = f"{kind.__name__ if kind else 'object'} {name!r}"
     match code:
+        case "IL_NOT_HELD" if wanted:
+            has = f"{count(found, 'permit')}, not {wanted}" if found else "no permit: release it only after acquire"
+            return NotHeld(f"{what} cannot be released so often: this process has {has}", name=name, path=path)
         case "IL_NOT_HELD":
             return NotHeld(f"{what} is not held: release it only after acquire", name=name, path=path)
         case "IL_NOT_OWNER":
@@ -159,7 +187,7 @@ def from_engine(
             )
         case "IL_PARAMETER":
             return ParameterMismatch(
-                f"{what} is in use with another {PARAMETERS.get(found_kind, 'parameter')}; open it with the same, or "
+                f"{what} {_difference(found_kind, wanted if found else None, asked)}; open it with the same, or "
                 "Space.unlink() it when no program needs it",
                 name=name,
                 path=path,
@@ -208,9 +236,15 @@ def from_engine(
                 "move it away if nothing needs it",
                 path=path,
             )
+        case "IL_NO_SPACE_FILE" if found:
+            return SpaceUnavailable(
+                f"this Space object, for {path}, was closed: make another, and new handles from that",
+                name=name,
+                path=path,
+            )
         case "IL_NO_SPACE_FILE":
             return SpaceUnavailable(
-                f"{where} does not exist, or was closed here: make it first, on this machine, with Space()",
+                f"{where} does not exist: make it first, on this machine, with Space()",
                 path=path,
                 errno=sys_errno or None,
             )

@@ -56,6 +56,9 @@ class LockLike(Base):
         return f"<{state} {title(self)} object {self._name!r} at {id(self):#x}>"
 
 
+RULES_MULTIPROCESSING = 2  # of acquire(), as Handle._rules has them (src/binding/binding.h)
+
+
 def pickled(handle: native.Handle, *arguments: object, **options: object) -> tuple[Any, ...]:
     """What __reduce__ returns for a handle that is made with these arguments after its name, and with these options."""
     from interlock.space import reopen
@@ -70,13 +73,19 @@ def title(handle: object) -> str:
     return f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
 
 
+def own(handle: object, attribute: str) -> Any:
+    """An attribute of the handle, and no field of its content: in a Value of interlock.mp that may have the same name."""
+    kind = type(handle)
+    return getattr(super(kind, handle) if "_class" in kind.__dict__ else handle, attribute)
+
+
 def timeout_of(lock: LockLike, timeout: float | None, blocking: bool) -> AcquireTimeout:
     """What hold() raises when the lock was not to be had."""
     from interlock.errors import AcquireTimeout
 
-    holder = lock.owner
+    holder, name = own(lock, "owner"), own(lock, "name")
     by = f"; held by {holder}" if holder else ""
     how = f"within {timeout} s" if blocking else "at once"
     return AcquireTimeout(
-        f"{type(lock).__name__} {lock.name!r} could not be had {how}{by}", name=lock.name, path=lock.space.path
+        f"{type(lock).__name__} {name!r} could not be had {how}{by}", name=name, path=own(lock, "space").path
     )

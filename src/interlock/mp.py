@@ -14,6 +14,7 @@ from __future__ import annotations
 from time import monotonic
 
 from interlock.engine import native
+from interlock.locklike import RULES_MULTIPROCESSING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,11 +38,9 @@ __all__ = [
     "Value",
 ]
 
-_RULES = 2  # multiprocessing's (src/binding/binding.h)
-
 
 def _made(handle: H) -> H:
-    handle._rules = _RULES
+    handle._rules = RULES_MULTIPROCESSING
     return handle
 
 
@@ -216,9 +215,9 @@ class Barrier(native.Barrier):
 
 def Value(typecode_or_type: Any, *args: Any, lock: Any = True, ctx: object = None) -> Any:
     """multiprocessing.Value(typecode_or_type, *args, lock=True)"""
-    from interlock.value import Value
+    from interlock.value import Value, new_value
 
-    return _made(Value(None, typecode_or_type, *args, lock=_checked(lock)))
+    return _made(new_value(Value, None, typecode_or_type, args, _checked(lock), fields_first=True))
 
 
 def Array(typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True, ctx: object = None) -> Any:

@@ -60,6 +60,7 @@ class ObjectInfo:
         waited_for: whether somebody may wait for it.
         orphaned: whether the last owner died holding it and nobody has released it in good order since.
         fence: number of its latest acquisition.
+        anonymous: whether its name was made up.
     """
 
     name: str
@@ -68,6 +69,7 @@ class ObjectInfo:
     waited_for: bool
     orphaned: bool
     fence: int
+    anonymous: bool
 
 
 def owner_of(pid: int, thread_id: int, program: str, host: str, since_ns: int, died_ns: int) -> Owner:

@@ -73,6 +73,13 @@ class RWLock:
         """The Space the name lives in."""
         return self.write.space
 
+    if not TYPE_CHECKING:  # for those it is no context manager
+
+        def __enter__(self) -> None:
+            raise TypeError("an RWLock has two sides: write `with lock.read:` or `with lock.write:`")
+
+        __exit__ = __aenter__ = __aexit__ = __enter__
+
     def downgrade(self) -> None:
         """From writing to reading, with nobody in between; `read.release()` ends it. So not inside `with lock.write`:
 

@@ -7,7 +7,8 @@ from functools import lru_cache
 from typing import cast
 
 from interlock.engine import native
-from interlock.locklike import LockLike, title
+from interlock.errors import ParameterMismatch, count
+from interlock.locklike import RULES_MULTIPROCESSING, LockLike, own, title
 from interlock.space import find
 
 TYPE_CHECKING = False
@@ -38,13 +39,37 @@ def type_of(given: Any) -> Any:
             raise TypeError(f"no such typecode: {given!r}; there are {' '.join(TYPECODES)}, and the types of ctypes")
         return TYPECODES[given]
     if not isinstance(given, type) or not issubclass(given, _Data):
-        raise TypeError(f"neither a typecode nor a ctypes type: {given!r}; the name comes first, or None")
+        raise TypeError(f"neither a typecode nor a ctypes type: {given!r}")
     try:
         ctypes.sizeof(given)
     except TypeError:
         raise TypeError(f"{given.__name__} has no size: it is what ctypes makes types of") from None
     description_of(cast("Any", given))
     return given
+
+
+def check_order(kind: str, name: object, of: object, *rest: object) -> None:
+    """Refuses a call from which the name, which comes first, or what follows it seems to be left out."""
+    wanted = "the name comes first, None for an anonymous one"
+    if _is_type(name) and not _is_type(of) and (kind == "Value" or rest == (None,)):
+        given = [argument for argument in (name, of, *rest) if argument is not None]
+        raise TypeError(f"{wanted}: write interlock.{kind}('name', {', '.join(map(_shown, given))})")
+    if of is None:
+        example = "'q'" if kind == "Value" else "'d', 100"
+        raise TypeError(f"typecode_or_type is missing ({wanted}): write interlock.{kind}({name!r}, {example})")
+    if kind == "Array" and rest == (None,):
+        raise TypeError(f"size_or_initializer is missing ({wanted}): write interlock.Array({name!r}, {_shown(of)}, 100)")
+
+
+def _is_type(given: object) -> bool:
+    return given in TYPECODES if isinstance(given, str) else isinstance(given, type) and issubclass(given, _Data)
+
+
+def _shown(given: object) -> str:
+    if isinstance(given, type):
+        return f"{given.__module__}.{given.__qualname__}"
+    text = repr(given)
+    return text if len(text) <= 40 else "…"
 
 
 def _swapped(ctype: Any) -> Any:
@@ -78,6 +103,10 @@ def _fields_of(ctype: Any) -> dict[str, Any]:
     return {field[0]: field[1] for base in reversed(ctype.__mro__) for field in base.__dict__.get("_fields_", ())}
 
 
+def _title_of(ctype: Any) -> str:
+    return f"{_title_of(element_of(ctype))} * {ctype._length_}" if is_array(ctype) else ctype.__name__
+
+
 def _sort_of(ctype: Any) -> str:
     """What the extension reads and writes by itself: "i4" for an int of four bytes; "" for everything else."""
     # A subclass of a simple type is to be handled as an object: its value may be a property.
@@ -92,13 +121,18 @@ def make(
     first: Any,
     lock: Any,
     space: Any,
+    on_recover: Any = None,
     *,
     exists: bool = False,
+    fields_first: bool = False,
 ) -> Any:
     """An instance of one of `classes`: the first has a lock of its own, the second none, the third one that is given.
 
-    `exists`: it must be there already.
+    `exists`: it must be there already. `fields_first`: fields may be called like what multiprocessing's Values have not.
     """
+    if on_recover is not None and lock not in (True, None):
+        instead = "there is none" if lock is False else "give it to the lock that is given"
+        raise TypeError(f"on_recover is called for the lock that is the object's own: {instead}")
     given = None if isinstance(lock, bool) or lock is None else lock
     if given is not None and not isinstance(given, native.LockHandle):
         raise TypeError(
@@ -106,21 +140,27 @@ def make(
             "another would not exclude other processes"
         )
     if given is not None:
-        place: Any = given.space if space is None else find(space)
-        if place.path != given.space.path:
+        place: Any = own(given, "space") if space is None else find(space)
+        if place.path != own(given, "space").path:
             raise ValueError("a Value or Array and its lock must live in the same space")
         space = place
     cls = classes[2] if given is not None else classes[1] if lock is False else classes[0]
     size, description, guarded = ctypes.sizeof(ctype), description_of(ctype), lock is not False
     if given is not None:
-        description += f" under {given.name}"  # all who use it must use the same
-    made = _with_fields(cls, ctype)
-    return made._make(name, space, ctype, description, size, first, exists, guarded, given, _sort_of(ctype))
+        description += f" under {own(given, 'name')}"  # all who use it must use the same
+    made = _with_fields(cls, ctype, fields_first)
+    try:
+        return made._make(name, space, ctype, description, size, first, exists, guarded, given, _sort_of(ctype), on_recover)
+    except ParameterMismatch as error:
+        under = f" under the lock {own(given, 'name')!r}" if given is not None else ""
+        raise ParameterMismatch(
+            f"{error} (asked for: {_title_of(ctype)}, {count(size, 'byte')}{under})", name=error.name, path=error.path
+        ) from None
 
 
 @lru_cache(maxsize=256)
-def _with_fields(cls: Any, ctype: Any) -> Any:
-    """The class, with properties for what the content has as attributes."""
+def _with_fields(cls: Any, ctype: Any, fields_first: bool) -> Any:
+    """The class, with properties for what the content has as attributes; `fields_first`: as for make()."""
     names: list[str] = []
     if issubclass(ctype, ctypes.Structure | ctypes.Union):
         names = list(_fields_of(ctype))
@@ -128,9 +168,14 @@ def _with_fields(cls: Any, ctype: Any) -> Any:
         names = ["value", "raw"]
     elif is_array(ctype) and element_of(ctype) is ctypes.c_wchar:
         names = ["value"]
-    taken = [name for name in names if hasattr(cls, name) and name != "value"]
-    if taken:
-        raise TypeError(f"every {cls.__name__} has a {taken[0]!r}: give that field of {ctype.__name__} another name")
+    for name in names:
+        if name == "value" or not (hasattr(cls, name) or name == "_class"):
+            continue
+        if not fields_first or name in ("acquire", "release", "get_lock", "get_obj") or name.startswith("_"):
+            raise TypeError(
+                f"every {cls.__name__} has a {name!r}: give that field of {ctype.__name__} another name, or put a "
+                f"{ctype.__name__} into a structure of its own, as the field content: then it is v.content.{name}"
+            )
     if not names:
         return cls
     members = {"__slots__": (), "__module__": cls.__module__, "_class": cls, **{name: _field(name) for name in names}}
@@ -156,7 +201,16 @@ class Shared(Base):
         self._travels()
         lock = self._lock if self._lock is not None else isinstance(self, Guarded)
         spec, cls = _spec(cast("Any", type(self._content))), getattr(self, "_class", type(self))
-        return (_reopen, (cls, self.space.pickled(), self._name, spec, lock, self._rules))
+        on_recover = own(self, "on_recover") if isinstance(self, Guarded) else None
+        return (_reopen, (cls, own(self, "space").pickled(), self._name, spec, lock, on_recover, self._rules))
+
+    if not TYPE_CHECKING:  # it is no number; for Python it would be one, read from its bytes as text
+
+        def __int__(self) -> int:
+            advice = "an item of it" if isinstance(self, native.Array) else "its .value"
+            raise TypeError(f"an interlock.{type(self).__name__} is not a number: take {advice}")
+
+        __float__ = __index__ = __int__
 
     def __repr__(self) -> str:
         return f"<{title(self)} {self._name!r}: {self._content!r}>"
@@ -237,9 +291,13 @@ def element_of(ctype: Any) -> Any:
     return ctype._type_
 
 
-def _reopen(cls: type[Any], space: tuple[str, str, int], name: str, spec: Any, lock: Any, rules: int) -> Any:
+def _reopen(
+    cls: type[Any], space: tuple[str, str, int], name: str, spec: Any, lock: Any, on_recover: Any, rules: int
+) -> Any:
     from interlock.space import reopen_space
 
-    handle = make((cls, cls, cls), name, _type_from(spec), None, lock, reopen_space(*space), exists=True)
+    fields_first = rules == RULES_MULTIPROCESSING
+    place, ctype = reopen_space(*space), _type_from(spec)
+    handle = make((cls, cls, cls), name, ctype, None, lock, place, on_recover, exists=True, fields_first=fields_first)
     handle._rules = rules
     return handle

@@ -110,20 +110,22 @@ class Space(native.Space):
 
         return Barrier(name, parties, action, timeout, space=self)
 
-    def Value(self, name: str | None, typecode_or_type: Any, *args: Any, lock: Any = True) -> Any:
+    def Value(self, name: str | None, typecode_or_type: Any = None, *args: Any, **options: Any) -> Any:
         """interlock.Value in this space."""
         from interlock.value import Value
 
-        return Value(name, typecode_or_type, *args, lock=lock, space=self)
+        return Value(name, typecode_or_type, *args, space=self, **options)
 
-    def Array(self, name: str | None, typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True) -> Any:
+    def Array(self, name: str | None, typecode_or_type: Any = None, size_or_initializer: Any = None, **options: Any) -> Any:
         """interlock.Array in this space."""
         from interlock.array import Array
 
-        return Array(name, typecode_or_type, size_or_initializer, lock=lock, space=self)
+        return Array(name, typecode_or_type, size_or_initializer, space=self, **options)
 
     def objects(self) -> list[ObjectInfo]:
-        """The objects there are, anonymous ones too, in no order: a snapshot, stripe by stripe.
+        """The objects there are, in no order: a snapshot, stripe by stripe. Anonymous ones too, which say so:
+
+            [info for info in space.objects() if not info.anonymous]
 
         Locks that nobody holds, waits for or remembers a dead owner of may be missing: the space forgets them at will.
         """
@@ -138,6 +140,7 @@ class Space(native.Space):
                 waited_for=bool(half & 0x10000),
                 orphaned=bool(half & 0x40000),
                 fence=fence,
+                anonymous=is_made_up(name),
             )
             for name, kind, half, fence in self._list()
         ]
@@ -158,6 +161,12 @@ class Space(native.Space):
 
     def __repr__(self) -> str:
         return f"<interlock.Space {self.url!r} at {self.path}{' closed' if self.closed else ''}>"
+
+
+def is_made_up(name: str) -> bool:
+    """Whether a name is one that an anonymous object gets (src/binding/handle.c)."""
+    digits = name.removeprefix("anonymous-")
+    return len(name) - len(digits) == 10 and len(digits) == 32 and set(digits) <= set("0123456789abcdef")
 
 
 def find(given: object) -> object:

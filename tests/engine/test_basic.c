@@ -44,6 +44,8 @@ int main(int argc, char **argv)
     run(mutex_tests, only);
     run(kind_tests, only);
     run(queue_tests, only);
+    run(rwlock_tests, only);
+    run(bounded_tests, only);
     run(share_tests, only);
     run(data_tests, only);
     check_clean();

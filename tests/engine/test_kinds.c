@@ -52,6 +52,11 @@ static void kinds_and_parameters(void)
         CHECK(find_as(other, name, of[i].kind, of[i].parameter) == ref);
         CHECK_CODE(resolve_as(other, name, of[i].kind, of[i].other, &wrong, &found), IL_PARAMETER);
         CHECK(found == of[i].kind && wrong == 0);
+        uint64_t parameter = 0;
+        il_wait wait = for_ever();
+        CHECK_CODE(il_table_parameter(other, name, strlen(name), of[i].kind, &wait, &parameter), IL_OK);
+        CHECK(parameter == of[i].parameter);
+        CHECK_CODE(il_table_parameter(other, name, strlen(name), IL_KIND_LOCK, &wait, &parameter), IL_ABSENT);
         for (size_t j = 0; j < KINDS; j++) {
             if (j == i)
                 continue;

@@ -7,35 +7,14 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 
 import pytest
 
 import interlock
-from tests.support import Program
+from tests.support import Program, in_child
 
 KINDS = [interlock.Lock, interlock.RLock]
 pytestmark = pytest.mark.parametrize("kind", KINDS)
-
-
-def in_child(function):
-    """Calls the function in a forked child. Returns its result as text, or the exception's name."""
-    reader, writer = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads is what some of these tests are about
-        pid = os.fork()
-    if pid == 0:
-        try:
-            answer = repr(function())
-        except BaseException as error:
-            answer = type(error).__name__
-        os.write(writer, answer.encode())
-        os._exit(0)
-    os.close(writer)
-    with open(reader) as answer:
-        text = answer.read()
-    assert os.waitpid(pid, 0)[1] == 0
-    return text
 
 
 def test_child_is_kept_out(kind, space):

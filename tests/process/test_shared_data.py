@@ -15,10 +15,8 @@ import numpy
 import pytest
 
 import interlock
-from tests.process.test_fork import in_child
-from tests.support import HANG_SECONDS, Program
-from tests.unit.test_semaphore import Task, asleep, sleeping, until
-from tests.unit.test_value import Point, data_files
+from tests.ctypes_types import Point
+from tests.support import HANG_SECONDS, Program, Task, asleep, data_files, in_child, sleeping, until
 
 METHODS = ["fork", "spawn", "forkserver"]
 ROUNDS = 2000
@@ -161,7 +159,7 @@ def test_an_anonymous_one_travels_by_pickle(space):
     value = space.Value(None, Point, 3, 4)
     reader = """
         import pickle, sys
-        from tests.unit.test_value import Point
+        from tests.ctypes_types import Point
         value = pickle.loads(bytes.fromhex(sys.argv[1]))
         with value:
             value.x += 1

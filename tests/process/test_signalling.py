@@ -13,9 +13,7 @@ from threading import BrokenBarrierError
 
 import pytest
 
-from tests.process.test_fork import in_child
-from tests.support import HANG_SECONDS, Program
-from tests.unit.test_semaphore import Task, anonymous, asleep, change, sleeping, until
+from tests.support import HANG_SECONDS, Program, Task, anonymous, asleep, change, in_child, sleeping, stop, until
 
 WAITER = """
     import interlock, sys, threading
@@ -57,12 +55,6 @@ def programs():
     yield start
     for program in started:
         program.__exit__()
-
-
-def stop(program):
-    """Stops it where it is. It may be asked for anything then, and does nothing before it is killed or goes on."""
-    os.kill(program.pid, signal.SIGSTOP)
-    os.waitid(os.P_PID, program.pid, os.WSTOPPED | os.WNOWAIT)
 
 
 def notify(condition, n=1):

@@ -15,8 +15,7 @@ import time
 import pytest
 
 import interlock
-from tests.process.test_fork import in_child
-from tests.support import HOLDER, Program
+from tests.support import HOLDER, Program, in_child
 
 BOOT_ID = slice(96, 112)  # where the header has it (src/engine/il_layout.h)
 
@@ -381,7 +380,10 @@ def test_closed_space(directory):
     space.close()
     assert space.closed
     for function in (lock.acquire, lambda: space.Lock("y"), space.objects, lambda: space.unlink("x")):
-        assert type(refusal(function)) is interlock.SpaceUnavailable
+        error = refusal(function)
+        assert type(error) is interlock.SpaceUnavailable
+        assert str(error).startswith(f"this Space object, for {space.path}, was closed: ")
+        assert str(error).endswith("make another, and new handles from that")
     with interlock.Space("shm:default").Lock("x") as again:
         assert again
 

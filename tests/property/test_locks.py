@@ -6,18 +6,16 @@ import multiprocessing
 import os
 import pickle
 import queue
-import shutil
 import signal
-import tempfile
 import threading
 from typing import ClassVar
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, rule
 
 import interlock
+from tests.property.running import Machine, run
 
 NAMES = ["a", "b"]
 THREADS = 2
@@ -73,27 +71,21 @@ class Process:
         self.connection.close()
 
 
-class Locks(RuleBasedStateMachine):
+class Locks(Machine):
     """The model: for each name (process, thread, depth) or None, and whether the last owner died holding it."""
 
     kind = "Lock"
 
-    @initialize()
-    def open(self) -> None:
-        self.home = tempfile.mkdtemp(prefix="interlock-test-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-        os.environ["INTERLOCK_DIR"] = self.home
-        self.space = interlock.Space("shm:default")
+    def begin(self) -> None:
         self.locks = {name: KINDS[self.kind](name, space=self.space) for name in NAMES}
         self.processes = [Process(self.locks) for _ in range(PROCESSES)]
         self.held: dict[str, tuple[int, int, int] | None] = dict.fromkeys(NAMES)
         self.orphaned = dict.fromkeys(NAMES, False)
         self.fences = dict.fromkeys(NAMES, 0)
 
-    def teardown(self) -> None:
+    def end(self) -> None:
         for process in getattr(self, "processes", []):
             process.kill()
-        if hasattr(self, "home"):
-            shutil.rmtree(self.home)
 
     who: ClassVar = {
         "process": st.integers(0, PROCESSES - 1),
@@ -172,16 +164,4 @@ class RLocks(Locks):
 
 @pytest.mark.parametrize("machine", [Locks, RLocks])
 def test_against_the_model(machine, monkeypatch):
-    monkeypatch.delenv("INTERLOCK_SPACE", raising=False)
-    monkeypatch.setenv("INTERLOCK_DIR", "set by each run")
-    examples = int(os.environ.get("INTERLOCK_TEST_EXAMPLES", "25"))
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=40,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            database=None,
-        ),
-    )
+    run(machine, monkeypatch)

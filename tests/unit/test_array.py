@@ -12,9 +12,8 @@ import numpy
 import pytest
 
 import interlock
-from tests.process.test_fork import in_child
-from tests.unit.test_semaphore import Task, fail, sleeping
-from tests.unit.test_value import BIG_INT, TYPECODES, Big, Either, Point, Pointing, Segment, data_files, held_elsewhere
+from tests.ctypes_types import BIG_INT, TYPECODES, Big, Either, Point, Pointing, Segment
+from tests.support import Task, data_files, fail, held_elsewhere, in_child, sleeping
 
 LENGTH = 4
 
@@ -399,8 +398,11 @@ def test_increments_by_many_threads_are_exact(space):
         (("x", ctypes.POINTER(Point) * 2, 1), TypeError, "is an address"),
         ((3, "i", 1), TypeError, "name"),
         (("", "i", 1), ValueError, "empty"),
-        (("i", 10), TypeError, "size_or_initializer"),  # multiprocessing's order
-        (("x", "i"), TypeError, "size_or_initializer"),
+        (("i", 10), TypeError, r"write interlock.Array\('name', 'i', 10\)"),  # multiprocessing's order
+        (("i", [10]), TypeError, r"write interlock.Array\('name', 'i', \[10\]\)"),
+        ((ctypes.c_int, 10), TypeError, r"write interlock.Array\('name', ctypes.c_int, 10\)"),
+        (("x",), TypeError, r"typecode_or_type is missing .*: write interlock.Array\('x', 'd', 100\)"),
+        (("x", "i"), TypeError, r"size_or_initializer is missing .*: write interlock.Array\('x', 'i', 100\)"),
         (("x", "i", 1, True), TypeError, None),
     ],
 )
@@ -436,6 +438,8 @@ def test_another_type_or_size_is_refused(space, array):
             interlock.ParameterMismatch, match=r"Array 'x' is in use with another type, size or lock; open it with the"
         ):
             space.Array("x", of, size)
+    with pytest.raises(interlock.ParameterMismatch, match=r"asked for: c_double \* 7, 56 bytes\)$"):
+        space.Array("x", "d", 7)
     assert array[:] == [10, 20, 30, 40, 50]
 
 

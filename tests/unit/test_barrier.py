@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import threading
 import time
 from threading import BrokenBarrierError
@@ -10,8 +11,7 @@ from threading import BrokenBarrierError
 import pytest
 
 import interlock
-from tests.support import HANG_SECONDS
-from tests.unit.test_semaphore import Task, fail, signal_when_asleep, until
+from tests.support import HANG_SECONDS, Task, fail, signal_when_asleep, until
 
 MOST = 2**31 - 1
 
@@ -75,9 +75,11 @@ class Action:
         (("y", 1.0), {}, TypeError, "float"),
         (("y", None), {}, TypeError, "NoneType"),
         ((3, 3), {}, TypeError, "name"),
+        ((4,), {}, TypeError, re.escape('write Barrier("name", 4), or Barrier(parties=4) for an anonymous one')),
+        ((), {}, ValueError, "say how many have to come, parties="),
         (("y", 2, 3), {}, TypeError, "action must be callable, not int"),
         (("y", 2, None, "1"), {}, TypeError, "real number"),
-        (("y", 2, None, float("nan")), {}, ValueError, "non-negative"),
+        (("y", 2, None, float("nan")), {}, ValueError, "must be a number of seconds, or None for ever, not NaN"),
         (("y", 2, None, 1e10), {}, OverflowError, "too large"),
         (("y", 2, None, 1, 2), {}, TypeError, "positional"),
         (("y", 2), {"count": 1}, TypeError, "count"),
@@ -93,7 +95,7 @@ def test_bad_constructor_arguments_make_nothing(space, args, kwargs, error, says
     ("args", "kwargs", "error", "says"),
     [
         (("1",), {}, TypeError, "real number"),
-        ((float("nan"),), {}, ValueError, "non-negative"),
+        ((float("nan"),), {}, ValueError, "must be a number of seconds, or None for ever, not NaN"),
         ((1e10,), {}, OverflowError, "too large"),
         ((1, 2), {}, TypeError, "at most"),
         ((), {"block": True}, TypeError, "at most"),
@@ -114,7 +116,8 @@ def test_as_many_parties_as_there_can_be(space):
 
 def test_another_number_of_parties_is_refused(barrier, space):
     assert space.Barrier("x", 3, fail, 1).parties == 3  # action and timeout are each handle's own
-    with pytest.raises(interlock.ParameterMismatch, match=r"number of parties.*open it with the same.*unlink") as raised:
+    says = r"Barrier 'x' is for 3 parties, and is asked for with 2; open it with the same.*unlink"
+    with pytest.raises(interlock.ParameterMismatch, match=says) as raised:
         space.Barrier("x", 2)
     assert isinstance(raised.value, ValueError)
     assert raised.value.name == "x"

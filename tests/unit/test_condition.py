@@ -9,9 +9,7 @@ import time
 import pytest
 
 import interlock
-from tests.support import HANG_SECONDS
-from tests.unit.test_lock import in_thread
-from tests.unit.test_semaphore import Task, fail, signal_when_asleep, until
+from tests.support import HANG_SECONDS, Task, fail, in_thread, signal_when_asleep, until
 
 LOCKS = {
     "own": lambda space: None,
@@ -99,11 +97,18 @@ def test_one_condition_has_one_lock(space):
     first = space.Condition("x", space.Lock("l"))
     with space.Lock("l"):
         assert space.Condition("x", space.Lock("l"))._is_owned()
-    for lock in (None, space.Lock("m"), space.Lock()):
-        with pytest.raises(interlock.ParameterMismatch, match=r"another lock.*open it with the same.*unlink") as raised:
-            space.Condition("x", lock)
+    own = space.Condition("own")
+    for condition, lock, says in (
+        ("x", None, "is over a lock that was given, and is asked for without one"),
+        ("x", space.Lock("m"), "is in use with another lock"),
+        ("x", space.Lock(), "is in use with another lock"),
+        (own.name, space.Lock("l"), "is over a lock of its own, and is asked for over one that is given"),
+    ):
+        with pytest.raises(interlock.ParameterMismatch, match=says + r"; open it with the same.*unlink") as raised:
+            space.Condition(condition, lock)
         assert isinstance(raised.value, ValueError)
-        assert raised.value.name == first.name
+        assert raised.value.name == condition
+    assert first.name == "x"
 
 
 @own_lock
@@ -117,7 +122,7 @@ def test_another_kind_is_refused(condition, space, other):
     ("method", "args", "kwargs", "error", "says"),
     [
         ("wait", ("1",), {}, TypeError, "real number"),
-        ("wait", (float("nan"),), {}, ValueError, "non-negative"),
+        ("wait", (float("nan"),), {}, ValueError, "must be a number of seconds, or None for ever, not NaN"),
         ("wait", (1e10,), {}, OverflowError, "too large"),
         ("wait", (1, 2), {}, TypeError, "at most"),
         ("wait", (), {"block": True}, TypeError, "at most"),

@@ -10,8 +10,7 @@ import time
 import pytest
 
 import interlock
-from tests.support import HANG_SECONDS
-from tests.unit.test_semaphore import Task, fail, signal_when_asleep, sleeping
+from tests.support import HANG_SECONDS, Task, fail, signal_when_asleep, sleeping
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def test_bad_constructor_arguments_make_nothing(space, args, kwargs, error, says
 @pytest.mark.parametrize(
     ("args", "kwargs", "error", "says"),
     [
-        ((float("nan"),), {}, ValueError, "non-negative"),
+        ((float("nan"),), {}, ValueError, "must be a number of seconds, or None for ever, not NaN"),
         ((1e10,), {}, OverflowError, "too large"),
         ((), {"timeout": 10**400}, OverflowError, "too large"),
         (("1",), {}, TypeError, "real number"),

@@ -13,25 +13,10 @@ import weakref
 import pytest
 
 import interlock
+from tests.support import in_thread
 
 KINDS = [interlock.Lock, interlock.RLock]
 pytestmark = pytest.mark.parametrize("kind", KINDS)
-
-
-def in_thread(function, *args, **kwargs):
-    """Calls the function in a thread of its own; returns what it returned or the exception it raised."""
-    result = []
-
-    def call():
-        try:
-            result.append(function(*args, **kwargs))
-        except Exception as error:
-            result.append(error)
-
-    thread = threading.Thread(target=call)
-    thread.start()
-    thread.join()
-    return result[0]
 
 
 @pytest.fixture

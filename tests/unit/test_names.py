@@ -20,7 +20,7 @@ KINDS = [interlock.Lock, interlock.RLock]
         ("ä" * 128, ValueError, "256"),
         ("a\0b", ValueError, "NUL"),
         ("\ud800", ValueError, "surrogates"),
-        (5, TypeError, "as a str"),
+        (5, TypeError, r"not int: write R?Lock\(\"5\"\)"),
         (b"orders", TypeError, "bytes"),
         (1.5, TypeError, "float"),
     ],
@@ -94,6 +94,15 @@ def test_unlink(space):
         space.unlink("x")
     with lock:  # the handle looks its name up again
         assert [info.name for info in space.objects()] == ["x"]
+
+
+def test_anonymous_objects_say_so(space):
+    kept = [space.Lock("x"), space.Event(), space.Event("anonymous-y"), space.Value(None, "i")]
+    kept[1].set()
+    for handle in (kept[0], kept[3]):
+        handle.acquire()
+    infos = {info.name: info.anonymous for info in space.objects()}
+    assert infos == {handle.name: handle in (kept[1], kept[3]) for handle in kept}
 
 
 def test_forgotten_names_come_back(space):

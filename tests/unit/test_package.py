@@ -54,6 +54,11 @@ def test_exports():
         _ = interlock.Lokc
 
 
+def test_mp_needs_no_import_of_its_own():
+    code = "import interlock, sys; 'mp' in dir(interlock) or 1/0; print('interlock.mp' in sys.modules, interlock.mp.Value)"
+    assert run(code).stdout.startswith("False <function Value")
+
+
 def test_import_is_lean():
     """The modules that are dear to import come when they are needed."""
     done = run("import interlock, sys; print(*sys.modules)")
@@ -67,11 +72,14 @@ def test_elsewhere_it_imports_and_says_so():
 import sys
 sys.platform, sys.modules["interlock._engine"] = "plan9", None
 import interlock
-for use in (lambda: interlock.Lock("x"), lambda: interlock.RLock(), lambda: interlock.Space("shm:x")):
+for use in (
+    lambda: interlock.Lock("x"), lambda: interlock.RLock(), lambda: interlock.Space("shm:x"),
+    lambda: interlock.Value("x", "q"), lambda: interlock.Array("x", "q", 3), lambda: interlock.mp.Event(),
+):
     try: use()
     except interlock.SpaceUnavailable as error: print(error)
 """)
-    assert done.stdout.splitlines() == ["shared-memory spaces need Linux; this is plan9"] * 3, done.stderr
+    assert done.stdout.splitlines() == ["shared-memory spaces need Linux; this is plan9"] * 6, done.stderr
 
 
 def test_a_broken_build_on_linux_is_not_hidden():

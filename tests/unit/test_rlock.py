@@ -7,7 +7,7 @@ import time
 import pytest
 
 import interlock
-from tests.unit.test_lock import in_thread
+from tests.support import in_thread
 
 
 def test_lock_does_not_let_its_own_thread_in_again(space):

@@ -8,16 +8,7 @@ import threading
 import pytest
 
 import interlock
-from tests.support import HANG_SECONDS
-
-
-def in_thread(function):
-    """What the function returns in a thread of its own."""
-    results = []
-    thread = threading.Thread(target=lambda: results.append(function()))
-    thread.start()
-    thread.join(HANG_SECONDS)
-    return results[0]
+from tests.support import HANG_SECONDS, in_thread
 
 
 def can(side):
@@ -35,6 +26,19 @@ def can(side):
 @pytest.fixture
 def lock(space):
     return space.RWLock("table")
+
+
+def test_it_has_two_sides(lock):
+    says = "an RWLock has two sides: write `with lock.read:` or `with lock.write:`"
+    with pytest.raises(TypeError, match=says), lock:
+        pass
+
+    async def enter():
+        async with lock:
+            pass
+
+    with pytest.raises(TypeError, match=says):
+        enter().send(None)
 
 
 def test_readers_share_and_a_writer_is_alone(lock):
@@ -151,11 +155,19 @@ def test_bounded_permits(space):
         limit.release()
     limit.acquire()
     limit.acquire()
-    with pytest.raises(interlock.NotHeld):
+    says = "BoundedSemaphore 'limit' cannot be released so often: this process has 2 permits, not 3"
+    with pytest.raises(interlock.NotHeld, match=says):
         limit.release(3)
     limit.release(2)
     assert limit.value == 3
-    with pytest.raises(interlock.ParameterMismatch, match="number of permits"):
+    with pytest.raises(interlock.NotHeld, match="this process has no permit: release it only after acquire"):
+        limit.release()
+    limit.acquire()
+    with pytest.raises(interlock.NotHeld, match="this process has 1 permit, not 2"):
+        limit.release(2)
+    limit.release()
+    says = "BoundedSemaphore 'limit' is for 3 permits, and is asked for with 4; open it with the same"
+    with pytest.raises(interlock.ParameterMismatch, match=says):
         space.BoundedSemaphore("limit", 4)
     assert pickle.loads(pickle.dumps(limit)).bound == 3
 
@@ -166,6 +178,14 @@ def test_bounded_permits(space):
 def test_numbers_of_permits_that_are_none(space, value, error):
     with pytest.raises(error):
         space.BoundedSemaphore("bad", value)
+
+
+def test_a_forgotten_name():
+    says = r'BoundedSemaphore\("name", 10\), or BoundedSemaphore\(value=10\) for an anonymous one'
+    with pytest.raises(TypeError, match=says):
+        interlock.BoundedSemaphore(10)
+    with pytest.raises(TypeError, match=r'Event\(\) takes a name \(str\) first, not int: write Event\("7"\)'):
+        interlock.Event(7)
 
 
 def test_a_downgraded_reading_is_released_though_the_name_has_moved(space):

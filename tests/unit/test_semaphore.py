@@ -1,95 +1,20 @@
-"""Semaphore within one process; and the helpers of the other kinds' tests."""
+"""Semaphore within one process."""
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import os
 import pickle
-import platform
 import random
-import signal
+import re
 import threading
 import time
 
 import pytest
 
 import interlock
-from tests.support import HANG_SECONDS
+from tests.support import HANG_SECONDS, Task, anonymous, change, fail, signal_when_asleep, sleeping, until
 
 MOST = 2**31 - 1
-FUTEX = "202" if platform.machine() == "x86_64" else "98"
-FUTEX_PRIVATE = 0x80
-
-
-def until(condition):
-    """Waits until the condition holds."""
-    end = time.monotonic() + HANG_SECONDS
-    while not condition():
-        assert time.monotonic() < end, "never came true"
-        time.sleep(0.001)
-
-
-def asleep(thread_id, pid="self"):
-    """Whether the thread sleeps on a futex that processes share: the engine's are, those of Python and of libc are not."""
-    with open(f"/proc/{pid}/task/{thread_id}/syscall") as file:
-        words = file.read().split()
-    return words[0] == FUTEX and not int(words[2], 16) & FUTEX_PRIVATE
-
-
-class Task(threading.Thread):
-    """A thread that calls a function."""
-
-    def __init__(self, function, *args, **kwargs):
-        super().__init__(daemon=True)
-        self.call, self.returned, self.raised = (function, args, kwargs), None, None
-        self.start()
-
-    def run(self):
-        function, args, kwargs = self.call
-        try:
-            self.returned = function(*args, **kwargs)
-        except Exception as error:
-            self.raised = error
-
-    def asleep(self):
-        return asleep(self.native_id)
-
-    def result(self):
-        """What the function returned; raises what it raised."""
-        self.join(HANG_SECONDS)
-        assert not self.is_alive(), "it hangs"
-        if self.raised is not None:
-            raise self.raised
-        return self.returned
-
-
-def sleeping(function, *args, **kwargs):
-    """A Task that sleeps in the function."""
-    task = Task(function, *args, **kwargs)
-    until(task.asleep)
-    return task
-
-
-@contextlib.contextmanager
-def signal_when_asleep(handler, to_main=True):
-    """Sends a signal once the main thread sleeps: to that thread, or to another, where it does not interrupt the sleep."""
-
-    def send():
-        until(lambda: asleep(os.getpid()))
-        signal.pthread_kill(threading.main_thread().ident if to_main else threading.get_ident(), signal.SIGUSR1)
-
-    before = signal.signal(signal.SIGUSR1, lambda *_: handler())
-    task = Task(send)
-    try:
-        yield
-    finally:
-        task.result()
-        signal.signal(signal.SIGUSR1, before)
-
-
-def fail():
-    raise ArithmeticError
 
 
 @pytest.fixture
@@ -100,7 +25,7 @@ def semaphore(space):
 @pytest.mark.parametrize(
     ("args", "kwargs", "error", "says"),
     [
-        ((3,), {}, TypeError, "value="),
+        ((3,), {}, TypeError, re.escape('write Semaphore("name", 3), or Semaphore(value=3) for an anonymous one')),
         (("y", -1), {}, ValueError, ">= 0"),
         (("y", -(10**30)), {}, ValueError, ">= 0"),
         (("y", MOST + 1), {}, OverflowError, "2147483647"),
@@ -147,7 +72,7 @@ def test_bad_release_gives_nothing(semaphore, args, kwargs, error, says):
 @pytest.mark.parametrize(
     ("args", "kwargs", "error", "says"),
     [
-        ((), {"timeout": float("nan")}, ValueError, "non-negative"),
+        ((), {"timeout": float("nan")}, ValueError, "must be a number of seconds, or None for ever, not NaN"),
         ((), {"timeout": 1e10}, OverflowError, "too large"),
         ((), {"timeout": "1"}, TypeError, "real number"),
         ((False, 1), {}, ValueError, "non-blocking"),
@@ -176,7 +101,10 @@ def test_too_many_permits_are_refused_as_a_whole(space, over):
 def test_another_value_is_refused(semaphore, space):
     semaphore.acquire()
     assert space.Semaphore("x", 2).value == 1  # it is the initial one that counts
-    with pytest.raises(interlock.ParameterMismatch, match=r"initial value.*open it with the same.*unlink") as raised:
+    says = (
+        "Semaphore 'x' was made with the initial value 2, and is asked for with 1; open it with the same, or Space.unlink()"
+    )
+    with pytest.raises(interlock.ParameterMismatch, match=re.escape(says)) as raised:
         space.Semaphore("x", 1)
     assert isinstance(raised.value, ValueError)
     assert raised.value.name == "x"
@@ -314,24 +242,6 @@ def test_closed_space(directory):
         with pytest.raises(interlock.SpaceUnavailable, match="closed"):
             call()
     assert interlock.Space("shm:other").Semaphore("x", 2).value == 2
-
-
-def change(handle):
-    """Puts an object in a state that a new one is not in; returns a function that tells whether it still is."""
-    match type(handle).__name__:
-        case "Semaphore":
-            handle.release(4)
-            return lambda copy: copy.value == 5
-        case "Event":
-            handle.set()
-            return lambda copy: copy.is_set()
-        case "Barrier":
-            handle.abort()
-            return lambda copy: copy.broken
-
-
-def anonymous(space):
-    return [space.Semaphore(), space.Event(), space.Barrier(parties=2)]
 
 
 def test_anonymous_objects_go_with_their_handles(space):

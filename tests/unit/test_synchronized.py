@@ -9,7 +9,7 @@ import threading
 import pytest
 
 import interlock
-from tests.unit.test_lock import in_thread
+from tests.support import in_thread
 
 
 def test_it_holds_the_lock_and_passes_everything_on(space):
