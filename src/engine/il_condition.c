@@ -66,8 +66,17 @@ int il_condition_notify(il_space *space, il_ref ref, const il_wait *wait, uint32
     int code = il__object_lock(space, ref, wait);
     if (code != IL_OK)
         return code;
-    grant(space, ref, (uint64_t)count + il__queue_left(space, il_ref_cell(space, ref), IL_WAIT_GRANTED), asleep);
-    il__queue_tidy(space, ref);
+    grant(space, ref, count, asleep);
+    /* Asked once for each, since a reaper may take an owner's name off at any time. */
+    uint32_t next;
+    for (uint32_t at = il_load_relaxed(&il_ref_cell(space, ref)->state.queue.first); at != 0; at = next) {
+        next = il_load_relaxed(&space->records[at].next);
+        if (!il__record_is_left(&space->records[at]))
+            continue;
+        if (il_load_relaxed(&space->records[at].state) == IL_WAIT_GRANTED)
+            grant(space, ref, 1, NULL);
+        il__queue_remove(space, ref, at);
+    }
     il__object_unlock(space, ref);
     return IL_OK;
 }

@@ -501,6 +501,12 @@ static inline uint32_t il__record_owner(const il_record *record)
     return il_load_relaxed(&record->owner) & IL_OWNER;
 }
 
+/* Whether nobody has it any more: its process died, or left. Acquire: pairs with the release of who took the name off. */
+static inline bool il__record_is_left(il_record *record)
+{
+    return (il_load_acquire(&record->owner) & IL_OWNER) == 0;
+}
+
 /* Held, in all of these: the object's stripe. Removing frees the record, which is ours or a dead one's. */
 void il__queue_append(il_space *space, il_ref ref, uint32_t index);
 void il__queue_remove(il_space *space, il_ref ref, uint32_t index);

@@ -111,7 +111,9 @@ typedef union il_state {
         il_u32 first;    /* index of a record; 0: none. Guard: stripe */
         il_u32 draining; /* RWLock: the writer waits for readers to leave. Guard: owner */
         il_u32 free;     /* BoundedSemaphore: [ WAITERS : 1 | permits nobody has : 31 ], a futex. Guard of the permits: owner */
-        il_u32 hint;     /* BoundedSemaphore: a share may keep a permit. Set by anybody, cleared by the owner */
+        il_u32 unused;
+        il_u32 hint;     /* BoundedSemaphore: a share may keep a permit. Set by anybody, cleared by the owner. May be set late, on a
+                          * name that moved in meanwhile: no other kind has anything there */
     } shares;
     /* Value and Array: the rest is in a file of its own (il_data.c). */
     struct {
@@ -120,6 +122,10 @@ typedef union il_state {
     } data;
     uint64_t line[8];
 } il_state;
+
+_Static_assert(offsetof(il_state, shares.hint) >= offsetof(il_state, queue.broken) + sizeof(il_u32) &&
+                   offsetof(il_state, shares.hint) >= offsetof(il_state, data.made) + sizeof(il_u32),
+               "who gives a permit back late writes into no other kind's state");
 
 #define IL_PERMITS 0x7FFFFFFFu
 #define IL_PERMIT_WAITERS 0x80000000u /* somebody may sleep on the permits: as WAITERS of the lock word */

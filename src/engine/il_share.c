@@ -81,6 +81,8 @@ void il__share_sweep(il_space *space, il_record *record, uint64_t count)
     uint64_t turn = count >> 32;
     while (count >> 32 == turn && !il_cas_release(&record->count, &count, (turn + 1) << 32)) { /* somebody gathers */
     }
+    /* Either who counts anew finds it empty, or the flag outlives that one's clearing of it. */
+    il_fence();
     /* Also when it was empty: a reaper may have died between the two. The name may have moved on: then it is for nothing. */
     il_store_release(&cell->stale, 1);
     il_futex_wake(&cell->state.shares.free, 1);

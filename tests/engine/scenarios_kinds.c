@@ -346,7 +346,7 @@ static bool waits_alone(void)
 {
     uint32_t length, first = il_load_relaxed(&object()->state.queue.first);
     return !victim_stands_in_queue(&length) && length == 1 && first != 0 &&
-           il_load_relaxed(&stage.space->records[first].state) == IL_WAIT_ASLEEP && asleep(shared->helpers[0].pid);
+           il_load_relaxed(&stage.space->records[first].state) == IL_WAIT_WAITING && asleep(shared->helpers[0].pid);
 }
 
 /* The one who waits finds out by itself what became of the last party; the judge comes if that never came. */
