@@ -502,19 +502,16 @@ static inline uint32_t il__record_owner(const il_record *record)
 }
 
 /* Whether nobody has it any more: its process died, or left. Acquire: pairs with the release of who took the name off. */
-static inline bool il__record_is_left(il_record *record)
+static inline bool il__record_is_left(const il_record *record)
 {
     return (il_load_acquire(&record->owner) & IL_OWNER) == 0;
 }
 
-/* Held, in all of these: the object's stripe. Removing frees the record, which is ours or a dead one's. */
+/* Held, in all of these: the object's stripe. Removing frees the record, which is ours or left. */
 void il__queue_append(il_space *space, il_ref ref, uint32_t index);
 void il__queue_remove(il_space *space, il_ref ref, uint32_t index);
-/* How many records have an owner; and how many of those in a state have none any more, since it died. */
+/* How many records have an owner. */
 uint32_t il__queue_count(const il_space *space, const il_cell *cell);
-uint32_t il__queue_left(const il_space *space, const il_cell *cell, uint32_t state);
-/* Takes out those without an owner, once what their death means has been done. */
-void il__queue_tidy(il_space *space, il_ref ref);
 /* Whether the record's process lives. Asks the kernel, and does not wait. */
 bool il__record_lives(il_space *space, il_record *record);
 /* Reaps the dead who stand in the queue. Held: no stripe. */
