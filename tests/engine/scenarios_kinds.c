@@ -210,9 +210,16 @@ static void one_more_waits(uint32_t n, uint32_t count)
     AWAIT(waiters() == count && asleep(shared->helpers[n].pid), "no waiter");
 }
 
+/* And another has left, for the victim to take its record out. */
 static void meanwhile_one_waits(void)
 {
-    one_more_waits(0, 1);
+    il_ticket ticket;
+    il_wait wait = patience();
+    int code = il_condition_enter(stage.space, stage.object, &wait, &ticket);
+    JUDGED(code == IL_OK, il_status_name(code));
+    one_more_waits(0, 2);
+    notify(1);
+    JUDGED(il_condition_leave(stage.space, stage.object, ticket, NULL, false) == 1, "the first in the queue was not notified");
 }
 
 static void meanwhile_two_wait(void)
