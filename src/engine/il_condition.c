@@ -9,9 +9,10 @@
  *
  * Nobody's death swallows a notification. A waiter stays in the queue until it has the lock again; if it dies before, or was
  * dead when it was notified, it still stands there as GRANTED, and is looked after by the waiters behind it, at the ends of their
- * slices, and by the next notifier or newcomer: once it is known to be dead, its notification goes to the first who lives. (To ask about
- * everybody before notifying him would cost more than the notification.) Only then is its record taken out, so a death in between notifies one too many, which a condition may, and
- * not one too few. A notifier that dies midway has notified some of those it meant to. */
+ * slices, and by the next notifier or newcomer: once it is known to be dead, its notification goes to the first who lives. (To
+ * ask about everybody before notifying him would cost more than the notification.) Only then is its record taken out, so a death
+ * in between notifies one too many, which a condition may, and not one too few. A notifier that dies midway has notified some of
+ * those it meant to. */
 #include "il_engine.h"
 #include "il_platform.h"
 

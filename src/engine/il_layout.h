@@ -161,8 +161,8 @@ _Static_assert(offsetof(il_cell, hash) == 128 && sizeof(il_cell) == 512, "a cell
  *   free        owner 0, object 0
  *   being made  owner k, object 0         anyone, by CAS of the owner from 0; a reaper frees it again
  *   linked      owner k, object set       reached from the object; guard of `next`: the stripe
- *   left        owner 0, object set       its process died, or left a condition (LEFT); whoever holds the stripe next takes it out, or
- *                                         takes the share over
+ *   left        owner 0, object set       its process died, or left a condition (LEFT); whoever holds the stripe next takes it
+ *                                         out, or takes the share over
  *
  * So `owner` alone says whose death concerns it, and the sweep need not wait for the stripe. */
 typedef struct il_record {
