@@ -213,7 +213,7 @@ gathered:
     :: !said && slept && remembers -> goto say
     :: !said && left == 0 && says_first -> goto say
     :: !said && left == 0 && !says_first -> STEP( waiters = true ); said = true
-    :: !said && left == 0 && may_leave -> goto none
+    :: !said && left == 0 && may_leave && !(slept && remembers) -> goto none /* a try, or its deadline has passed */
     :: else
     fi;
     if
@@ -231,7 +231,8 @@ take:
     goto next_round;
 
 none:
-    assert(!sure || used > 0 || giving > 0 || unswept || stale);
+    /* Who may leave without having said so found none, but one may have come right after. */
+    assert(!sure || !said || used > 0 || giving > 0 || unswept || stale);
     STEP( free = 0 );
     STEP( mutex = 0 );
     if

@@ -5,8 +5,9 @@
  *
  * Each STEP is what one holder of the stripe does, or one step of the condition's lock; a process may be killed before each or
  * while it sleeps. What a death within the stripe leaves is what a death before or after it leaves: each operation has one store
- * that counts. The lock is as lock_word.pml shows it: the dead do not keep it. Every sleep is cut into slices, so a wake is no
- * more than the end of one, and is not modelled.
+ * that counts. Only who takes out those who left does that in steps: the name of a dead owner may go at any time, stripe or no
+ * stripe. The lock and the stripe are as lock_word.pml shows it: the dead do not keep them. Every sleep is cut into slices, so a
+ * wake is no more than the end of one, and is not modelled.
  *
  * Parameters (models/check gives them):
  *   CONSUMERS, PRODUCERS   processes
@@ -53,10 +54,15 @@
 #else
 #define passes_on true
 #endif
-#ifdef MUTATE_TIDY_FIRST /* the dead are taken out before it is counted what they were notified of */
-#define counts_left false
+#ifdef MUTATE_TIDY_FIRST /* the dead are taken out, and what they were notified of goes with them */
+#define passes_left_on false
 #else
-#define counts_left true
+#define passes_left_on true
+#endif
+#ifdef MUTATE_TWO_LOOKS /* first it is counted what the dead were notified of, then the dead are taken out: more, perhaps */
+#define looks_once false
+#else
+#define looks_once true
 #endif
 #ifdef MUTATE_ENTER_LATE /* the lock is released before the waiter stands in the queue */
 #define enters_first false
@@ -74,7 +80,8 @@
 byte items = 0;
 byte producers_left = PRODUCERS;
 byte crashes = 0;
-byte lock = 0; /* its holder, 0: free */
+byte lock = 0;   /* its holder, 0: free */
+byte stripe = 0; /* likewise */
 byte queue[QUEUE];
 byte length = 0;
 byte state[CONSUMERS + 2];
@@ -95,6 +102,10 @@ bool disowned[CONSUMERS + 2]; /* … and a reaper has taken its name off the rec
         :: lock == me -> lock = 0                                                                                      \
         :: else                                                                                                        \
         fi;                                                                                                            \
+        if                                                                                                             \
+        :: stripe == me -> stripe = 0                                                                                  \
+        :: else                                                                                                        \
+        fi;                                                                                                            \
         goto done                                                                                                      \
     }
 
@@ -111,15 +122,8 @@ inline remove(at) {
     queue[length] = 0
 }
 
-/* grant() after il__queue_left(), and il__queue_tidy() */
-inline notify(count) {
-    n = count;
-    for (i : 0 .. QUEUE - 1) {
-        if
-        :: counts_left && i < length && disowned[queue[i]] && state[queue[i]] == GRANTED -> n++
-        :: else
-        fi
-    }
+/* To the first n. */
+inline grant() {
     for (i : 0 .. QUEUE - 1) {
         if
         :: i < length && n > 0 && state[queue[i]] == WAITING && !disowned[queue[i]] -> state[queue[i]] = GRANTED; n--
@@ -127,11 +131,50 @@ inline notify(count) {
         fi
     }
     i = 0;
+    n = 0
+}
+
+inline count_left() {
+    for (i : 0 .. QUEUE - 1) {
+        if
+        :: i < length && disowned[queue[i]] && state[queue[i]] == GRANTED -> n++
+        :: else
+        fi
+    }
+}
+
+/* take_out_left(): whether a record is left is seen once; then what follows from it; then the record goes. Held: the stripe. */
+inline take_out_left() {
     do
-    :: i < length && disowned[queue[i]] -> remove(i)
-    :: i < length && !disowned[queue[i]] -> i++
+    :: at < length ->
+        STEP( left = disowned[queue[at]]; at = at + (left -> 0 : 1) );
+        if
+        :: left && passes_left_on && looks_once && state[queue[at]] == GRANTED -> STEP( n = 1; grant() )
+        :: else
+        fi;
+        if
+        :: left -> STEP( remove(at); j = 0; left = false )
+        :: else
+        fi
     :: else -> break
-    od
+    od;
+    at = 0
+}
+
+/* il_condition_notify() */
+inline notify(count) {
+    STEP(
+        stripe == 0;
+        stripe = me;
+        n = count;
+        if
+        :: looks_once
+        :: else -> count_left()
+        fi;
+        grant()
+    );
+    take_out_left();
+    STEP( stripe = 0 )
 }
 
 /* il__queue_remove() of one's own record */
@@ -151,12 +194,12 @@ inline leave() {
 active [CONSUMERS] proctype consumer()
 {
     byte me = _pid + 1;
-    byte i, j, n, found;
-    bool quits, has;
+    byte i, j, n, at, found;
+    bool quits, has, left;
     disowned[GONE] = true;
 
 again:
-    atomic { quits = false; has = false; found = 0; i = 0; j = 0; n = 0 }
+    atomic { quits = false; has = false; left = false; found = 0; i = 0; j = 0; n = 0; at = 0 }
     STEP( lock == 0; lock = me );
 look:
     STEP(
@@ -166,7 +209,9 @@ look:
         :: items == 0 && !enters_first -> lock = 0
         fi
     );
-    STEP( assert(length < QUEUE); queue[length] = me; length++; state[me] = WAITING );
+    STEP( stripe == 0; stripe = me ); /* il_condition_enter */
+    take_out_left();
+    STEP( assert(length < QUEUE); queue[length] = me; length++; state[me] = WAITING; stripe = 0 );
     if
     :: enters_first -> STEP( lock = 0 )
     :: else
@@ -176,7 +221,7 @@ sleep:
     if
     :: atomic { state[me] == GRANTED; goto take_back }
     :: atomic { /* look_after, at the end of a slice: the first notified one before me that is dead */
-        looks && state[me] == WAITING && one_died_before_me;
+        looks && stripe == 0 && state[me] == WAITING && one_died_before_me;
         i = 0;
         do
         :: found == 0 ->
@@ -194,13 +239,13 @@ sleep:
     :: atomic { items == 0 && producers_left == 0; goto done }
     :: CRASH
     fi;
-    STEP( disowned[found] = true );                  /* il_reap */
-    STEP( notify(0); i = 0; j = 0; n = 0; found = 0 ); /* il_condition_notify */
+    STEP( disowned[found] = true; found = 0 ); /* il_reap */
+    notify(0);
     goto sleep;
 
 take_back:
     if
-    :: leaves_first -> STEP( leave(); i = 0; j = 0 ); STEP( lock == 0; lock = me ); goto again_locked
+    :: leaves_first -> STEP( stripe == 0; leave(); i = 0; j = 0 ); STEP( lock == 0; lock = me ); goto again_locked
     :: else
     fi;
     STEP( lock == 0; lock = me );
@@ -209,18 +254,10 @@ take_back:
     :: else
     fi;
     STEP( /* il_condition_leave, under the stripe */
+        stripe == 0;
         n = state[me];
         if
-        :: n == GRANTED && quits && passes_on ->
-            i = 0;
-            do
-            :: i < length && (state[queue[i]] != WAITING || disowned[queue[i]]) -> i++
-            :: else -> break
-            od;
-            if
-            :: i < length -> state[queue[i]] = GRANTED
-            :: else
-            fi
+        :: n == GRANTED && quits && passes_on -> n = 1; grant()
         :: else
         fi;
         leave();
@@ -264,14 +301,31 @@ done:
 active [PRODUCERS] proctype producer()
 {
     byte me = _pid + 1;
-    byte made = 0, i, j, n;
+    byte made = 0, i, j, n, at;
+    bool left;
 
     do
     :: made < ITEMS ->
-        atomic { lock == 0; lock = me }
-        atomic { items++; notify(1); i = 0; j = 0; n = 0 } /* one who dies between the two has notified nobody */
+        atomic { lock == 0; lock = me; items++ }
+        notify(1);
         atomic { lock = 0; made++ }
     :: else -> break
     od;
     atomic { producers_left-- }
+
+done: /* does not die: who does before it notifies has the lock, which tells of that */
+    skip
+}
+
+/* Somebody else who asks about the dead, at any time or never. */
+#define REAP(p) :: atomic { p <= CONSUMERS && dead[p] && !disowned[p]; disowned[p] = true }
+active proctype reaper()
+{
+    do
+    REAP(1)
+    REAP(2)
+    REAP(3)
+    REAP(4)
+    :: break
+    od
 }

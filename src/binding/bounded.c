@@ -57,8 +57,13 @@ static PyObject *release(Handle *self, uint32_t count)
         int given = il_bounded_release_fast(self->space->segment, ref, share);
         if (given == IL_GIVEN)
             Py_RETURN_NONE;
-        if (given == IL_GIVEN_MEANWHILE)
+        if (given == IL_GIVEN_MEANWHILE) {
+            /* It is given back, whatever comes of waking those who wait: without that they wake at the ends of their slices. */
+            il_wait wait = {.deadline_ns = IL_NOW};
+            if (il_bounded_release(self->space->segment, ref, share, this_token(), 0, &wait) != IL_BUSY)
+                Py_RETURN_NONE;
             count = 0;
+        }
     }
     call how = {.self = self, .token = this_token(), .count = count};
     if (perform_quickly(self, release_once, &how, &ref) != IL_OK)

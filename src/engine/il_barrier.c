@@ -66,9 +66,15 @@ static int begin(il_space *space, il_ref ref, const il_wait *wait)
     if (code != IL_OK)
         return code;
     carry_out(space, ref);
-    if (il__queue_left(space, cell, IL_WAIT_WAITING) + il__queue_left(space, cell, IL_WAIT_ACTING) > 0)
-        end_round(space, ref, IL_BARRIER_BREAK);
-    il__queue_tidy(space, ref);
+    uint32_t next;
+    for (uint32_t at = il_load_relaxed(&cell->state.queue.first); at != 0; at = next) {
+        next = il_load_relaxed(&space->records[at].next);
+        if (!il__record_is_left(&space->records[at]))
+            continue;
+        if (waits(&space->records[at]))
+            end_round(space, ref, IL_BARRIER_BREAK);
+        il__queue_remove(space, ref, at);
+    }
     return IL_OK;
 }
 

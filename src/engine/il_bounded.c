@@ -185,7 +185,8 @@ int il_bounded_release(il_space *space, il_ref ref, il_share share, uint64_t hol
         code = lock(space, ref, holder, &gate);
     while (code == IL_INTERRUPTED);
     if (code != IL_OK)
-        return code == IL_TIMEDOUT ? IL_BUSY : code;
+        /* Could not ask whether the mutex's owner lives: then it is to be waited for. */
+        return code == IL_TIMEDOUT || (code == IL_SYSTEM && wait->deadline_ns == IL_NOW) ? IL_BUSY : code;
     uint32_t left = il_load_relaxed(free);
     bool waited_for = (left & IL_PERMIT_WAITERS) != 0;
     uint64_t had = il_load_relaxed(mine), has;

@@ -5,13 +5,14 @@
  *   WAITING,  notifier                -> GRANTED   the first who live; who was ASLEEP is woken, at best once the lock is free
  *   ASLEEP    the waiter              -> (none)    deadline or signal, once it has the lock back
  *   GRANTED   the waiter              -> LEFT      once it has the lock back; then its record has no owner
- *   no owner  notifier                -> (none)    whether it left or died; of the dead who were GRANTED, others are notified
+ *   no owner  notifier, newcomer      -> (none)    whether it left or died; of the dead who were GRANTED, others are notified
  *
  * Nobody's death swallows a notification. A waiter stays in the queue until it has the lock again; if it dies before, or was
  * dead when it was notified, it still stands there as GRANTED, and is looked after by the waiters behind it, at the ends of their
- * slices, and by the next notifier: once it is known to be dead, its notification goes to the first who lives. (To ask about
- * everybody before notifying him would cost more than the notification.) Only then is its record taken out, so a death in between notifies one too many, which a condition may, and
- * not one too few. A notifier that dies midway has notified some of those it meant to. */
+ * slices, and by the next notifier or newcomer: once it is known to be dead, its notification goes to the first who lives. (To
+ * ask about everybody before notifying him would cost more than the notification.) Only then is its record taken out, so a death
+ * in between notifies one too many, which a condition may, and not one too few. A notifier that dies midway has notified some of
+ * those it meant to. */
 #include "il_engine.h"
 #include "il_platform.h"
 
@@ -29,7 +30,7 @@ static void grant(il_space *space, il_ref ref, uint64_t count, uint32_t *asleep)
     for (; at != 0 && count > 0; at = il_load_relaxed(&space->records[at].next)) {
         il_record *record = &space->records[at];
         uint32_t state = il_load_relaxed(&record->state);
-        if (!waits(state) || il__record_owner(record) == 0)
+        if (!waits(state) || il__record_is_left(record))
             continue;
         /* Release: what the notifier did before is seen by the waiter. Fails at most once, when that goes to sleep. */
         while (!il_cas32_release(&record->state, &state, IL_WAIT_GRANTED)) {
@@ -45,6 +46,22 @@ static void grant(il_space *space, il_ref ref, uint64_t count, uint32_t *asleep)
         *asleep = sleepers;
 }
 
+/* Takes out who left or died, and passes on what the dead were notified of. Held: the stripe. */
+static void take_out_left(il_space *space, il_ref ref)
+{
+    uint32_t next;
+    for (uint32_t at = il_load_relaxed(&il_ref_cell(space, ref)->state.queue.first); at != 0; at = next) {
+        il_record *record = &space->records[at];
+        next = il_load_relaxed(&record->next);
+        /* Asked once for each, since a reaper may take an owner's name off at any time. */
+        if (!il__record_is_left(record))
+            continue;
+        if (il_load_relaxed(&record->state) == IL_WAIT_GRANTED)
+            grant(space, ref, 1, NULL);
+        il__queue_remove(space, ref, at);
+    }
+}
+
 int il_condition_enter(il_space *space, il_ref ref, const il_wait *wait, il_ticket *ticket)
 {
     int code = il__record_new(space, ticket);
@@ -56,6 +73,8 @@ int il_condition_enter(il_space *space, il_ref ref, const il_wait *wait, il_tick
         il__record_free(space, *ticket);
         return code;
     }
+    /* Else, while nobody notifies, the records of those who were notified and left would pile up. */
+    take_out_left(space, ref);
     il__queue_append(space, ref, (uint32_t)*ticket);
     il__object_unlock(space, ref);
     return IL_OK;
@@ -66,8 +85,8 @@ int il_condition_notify(il_space *space, il_ref ref, const il_wait *wait, uint32
     int code = il__object_lock(space, ref, wait);
     if (code != IL_OK)
         return code;
-    grant(space, ref, (uint64_t)count + il__queue_left(space, il_ref_cell(space, ref), IL_WAIT_GRANTED), asleep);
-    il__queue_tidy(space, ref);
+    grant(space, ref, count, asleep);
+    take_out_left(space, ref);
     il__object_unlock(space, ref);
     return IL_OK;
 }
@@ -139,8 +158,8 @@ int il_condition_leave(il_space *space, il_ref ref, il_ticket ticket, const il_w
 {
     if (!pass_on && il__record_is_mine(space, ticket) &&
         il_load_acquire(&space->records[(uint32_t)ticket].state) == IL_WAIT_GRANTED) {
-        /* In this order, since a record without an owner that says GRANTED is a dead one's. No stripe: the next notifier takes
-         * the record out, as it does a dead one's. */
+        /* In this order, since a record without an owner that says GRANTED is a dead one's. No stripe: the next
+         * notifier or newcomer takes the record out, as it does a dead one's. */
         il_store_release(&space->records[(uint32_t)ticket].state, IL_WAIT_LEFT);
         il__record_free(space, ticket);
         return true;
@@ -169,7 +188,7 @@ int il_condition_waiters(il_space *space, il_ref ref, const il_wait *wait, uint3
     *count = 0;
     uint32_t at = il_load_relaxed(&il_ref_cell(space, ref)->state.queue.first);
     for (; at != 0; at = il_load_relaxed(&space->records[at].next))
-        *count += il__record_owner(&space->records[at]) != 0 && waits(il_load_relaxed(&space->records[at].state));
+        *count += !il__record_is_left(&space->records[at]) && waits(il_load_relaxed(&space->records[at].state));
     il__object_unlock(space, ref);
     return IL_OK;
 }

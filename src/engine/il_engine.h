@@ -24,8 +24,10 @@ typedef struct il_process {
     /* Waiting without a thread for each (il_listen.c). Guard: ports_mutex, which is held across fork. */
     pthread_mutex_t ports_mutex;
     struct il_port *ports;
-    uint64_t planned_ns; /* when the listening thread wakes at latest */
-    bool listening;      /* there is that thread */
+    bool listening;      /* there is the listening thread */
+    uint64_t planned_ns; /* when it wakes at latest … */
+    il_u32 *asleep_on;   /* … and what it sleeps on: the bell of a port in the list, or this: */
+    il_u32 nothing;
 } il_process;
 
 void il_process_init(il_process *process);
@@ -546,14 +548,17 @@ static inline uint32_t il__record_owner(const il_record *record)
     return il_load_relaxed(&record->owner) & IL_OWNER;
 }
 
-/* Held, in all of these: the object's stripe. Removing frees the record, which is ours or a dead one's. */
+/* Whether nobody has it any more: its process died, or left. Acquire: pairs with the release of who took the name off. */
+static inline bool il__record_is_left(const il_record *record)
+{
+    return (il_load_acquire(&record->owner) & IL_OWNER) == 0;
+}
+
+/* Held, in all of these: the object's stripe. Removing frees the record, which is ours or left. */
 void il__queue_append(il_space *space, il_ref ref, uint32_t index);
 void il__queue_remove(il_space *space, il_ref ref, uint32_t index);
-/* How many records have an owner; and how many of those in a state have none any more, since it died. */
+/* How many records have an owner. */
 uint32_t il__queue_count(const il_space *space, const il_cell *cell);
-uint32_t il__queue_left(const il_space *space, const il_cell *cell, uint32_t state);
-/* Takes out those without an owner, once what their death means has been done. */
-void il__queue_tidy(il_space *space, il_ref ref);
 /* Whether the record's process lives. Asks the kernel, and does not wait. */
 bool il__record_lives(il_space *space, il_record *record);
 /* Reaps the dead who stand in the queue. Held: no stripe. */

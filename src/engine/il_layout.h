@@ -113,7 +113,9 @@ typedef union il_state {
         il_u32 first;    /* index of a record; 0: none. Guard: stripe */
         il_u32 draining; /* RWLock: the writer waits for readers to leave. Guard: owner */
         il_u32 free;     /* BoundedSemaphore: [ WAITERS : 1 | permits nobody has : 31 ], a futex. Guard of the permits: owner */
-        il_u32 hint;     /* BoundedSemaphore: a share may keep a permit. Set by anybody, cleared by the owner */
+        il_u32 unused;
+        il_u32 hint;     /* BoundedSemaphore: a share may keep a permit. Set by anybody, cleared by the owner. May be set late, on a
+                          * name that moved in meanwhile: no other kind has anything there */
     } shares;
     /* Value and Array: the rest is in a file of its own (il_data.c). */
     struct {
@@ -122,6 +124,10 @@ typedef union il_state {
     } data;
     uint64_t line[8];
 } il_state;
+
+_Static_assert(offsetof(il_state, shares.hint) >= offsetof(il_state, queue.broken) + sizeof(il_u32) &&
+                   offsetof(il_state, shares.hint) >= offsetof(il_state, data.made) + sizeof(il_u32),
+               "who gives a permit back late writes into no other kind's state");
 
 #define IL_PERMITS 0x7FFFFFFFu
 #define IL_PERMIT_WAITERS 0x80000000u /* somebody may sleep on the permits: as WAITERS of the lock word */
@@ -144,8 +150,8 @@ typedef struct il_cell {
     il_u32 dead_pid;     /* guard: reaper. The last owner that died */
     il_u32 dead_thread;  /* guard: reaper. Its thread id, 0 when unknown */
     il_u64 dead_ns;      /* guard: reaper. When that was noticed, wall clock */
-    il_u32 stale;        /* guard: a reaper sets it, the owner clears it. A share was emptied: see il_bounded.c. Legal to be set for
-                          * nothing, also on a name that moved in meanwhile */
+    il_u32 stale;        /* guard: a reaper, or who would forget the name, sets it; the owner clears it. A share was emptied: see
+                          * il_bounded.c. Legal to be set for nothing, also on a name that moved in meanwhile */
     uint32_t spare[3];
     il_u64 dead_program[IL_DEAD_PROGRAM_MAX / 8]; /* guard: reaper. Start of its command line, since its slot is reused */
     char name[IL_NAME_MAX + 1];
@@ -157,17 +163,19 @@ _Static_assert(offsetof(il_cell, hash) == 128 && sizeof(il_cell) == 512, "a cell
  *   free        owner 0, object 0
  *   being made  owner k, object 0         anyone, by CAS of the owner from 0; a reaper frees it again
  *   linked      owner k, object set       reached from the object; guard of `next`: the stripe
- *   left        owner 0, object set       its process died; whoever holds the stripe next takes it out, or takes the share over
+ *   left        owner 0, object set       its process died, or left a condition (LEFT); whoever holds the stripe next takes it
+ *                                         out, or takes the share over
  *
  * So `owner` alone says whose death concerns it, and the sweep need not wait for the stripe. */
 typedef struct il_record {
     il_u32 owner;  /* [ turn : 16 | process slot : 16 ]. The turn rises with every use */
-    il_u32 state;  /* IL_WAIT_…, and its futex, guard: stripe; or IL_SHARE */
+    il_u32 state;  /* IL_WAIT_…, and its futex, guard: stripe, without which the waiter writes ASLEEP and LEFT; or IL_SHARE */
     il_u64 object; /* an il_ref */
     il_u32 next;   /* guard: stripe. 0: the last one */
     il_u32 thread; /* guard: owner. Kernel thread id */
     il_u64 count;  /* of a share: [ turn : 32 | KEPT : 1 | how many : 31 ]; the futex is the low half. Guard: owner, by CAS; the
-                    * reaper; KEPT: who has the mutex takes it off. The turn rises when the share goes, so that who still refers to it finds out */
+                    * reaper, and who forgets the name; KEPT: who has the mutex takes it off. The turn rises when the share goes, so
+                    * that who still refers to it finds out */
     uint64_t spare[4];
 } il_record;
 _Static_assert(sizeof(il_record) == 64, "a record is one cache line");
@@ -176,7 +184,7 @@ _Static_assert(sizeof(il_record) == 64, "a record is one cache line");
 
 /* What became of a wait. Illegal to go back to WAITING. */
 enum {
-    IL_WAIT_LEFT = 0,    /* it has left the condition, and will give up the record */
+    IL_WAIT_LEFT = 0,    /* it has left the condition, and gives up the record. Guard: the waiter, from GRANTED */
     IL_WAIT_WAITING = 1,
     IL_WAIT_GRANTED = 2, /* notified; or the barrier is passed */
     IL_WAIT_ACTING = 3,  /* the last to reach a barrier, who runs its action while the others wait */

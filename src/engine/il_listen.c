@@ -137,14 +137,26 @@ static int plan(const il_process *process, il_watched *watched, uint64_t *due)
     return idle ? 0 : count;
 }
 
+/* The thread is to plan anew. Whoever else hears the bell that it sleeps on hears nothing new. */
+static void poke(il_process *process)
+{
+    uint32_t before = il_add_relaxed(process->asleep_on, 1);
+    for (il_port *port = process->ports; port != NULL; port = port->next) {
+        if (bell_of(port) == process->asleep_on && port->seen == before)
+            port->seen = before + 1;
+    }
+    il_futex_wake(process->asleep_on, INT32_MAX);
+    process->asleep_on = &process->nothing;
+    process->planned_ns = 0;
+}
+
 static void *listen(void *argument)
 {
     il_process *process = argument;
     uint64_t idle_since = 0;
     pthread_mutex_lock(&process->ports_mutex);
     for (;;) {
-        static il_u32 nothing;
-        il_watched watched[IL_WATCHED_MOST] = {{&nothing, 0}};
+        il_watched watched[IL_WATCHED_MOST] = {{&process->nothing, il_load_relaxed(&process->nothing)}};
         uint64_t due, now = il_clock_ns();
         int count = plan(process, watched, &due);
         if (count != 0)
@@ -156,8 +168,9 @@ static void *listen(void *argument)
         if (count == 0)
             due = idle_since + IDLE_NS;
         process->planned_ns = due;
+        process->asleep_on = watched[0].half;
         pthread_mutex_unlock(&process->ports_mutex);
-        /* A mapping that goes meanwhile makes the call fail, and its port is not in the list any more. */
+        /* Of several, one whose mapping goes meanwhile makes the call fail; then its port is not in the list any more. */
         il_futex_wait_any(watched, count != 0 ? count : 1, due);
         pthread_mutex_lock(&process->ports_mutex);
         tell(process);
@@ -192,6 +205,8 @@ void il_port_close(il_port *port)
     il_process *process = port->space->process;
     pthread_mutex_lock(&process->ports_mutex);
     if (port->listed) {
+        if (process->listening && process->asleep_on == bell_of(port))
+            poke(process);
         il_port **at = &process->ports;
         while (*at != port)
             at = &(*at)->next;
@@ -199,17 +214,6 @@ void il_port_close(il_port *port)
     }
     pthread_mutex_unlock(&process->ports_mutex);
     close(port->fd);
-}
-
-/* The thread sleeps later than it should: it looks again. Whoever else hears this channel's bell hears nothing new. */
-static void poke(il_process *process, il_port *port)
-{
-    uint32_t before = il_add_relaxed(bell_of(port), 1);
-    for (il_port *other = process->ports; other != NULL; other = other->next) {
-        if (bell_of(other) == bell_of(port) && other->seen == before)
-            other->seen = before + 1;
-    }
-    il_futex_wake(bell_of(port), INT32_MAX);
 }
 
 int il_port_expect(il_port *port, uint64_t due_ns)
@@ -222,11 +226,11 @@ int il_port_expect(il_port *port, uint64_t due_ns)
     if (!port->idle && port->listed) {
         if (!process->listening) {
             process->planned_ns = 0;
+            process->asleep_on = &process->nothing;
             failed = il_thread_start(listen, process);
             process->listening = failed == 0;
         } else if (port->due_ns < process->planned_ns) {
-            process->planned_ns = 0; /* until it has planned anew */
-            poke(process, port);
+            poke(process);
         }
     }
     pthread_mutex_unlock(&process->ports_mutex);

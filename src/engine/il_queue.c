@@ -3,11 +3,14 @@
  * What a death may leave, and why it does no harm:
  *   - a record being made, in no queue: the reaper frees it, since it names no object yet;
  *   - a record whose waiter died in the queue: the reaper takes the name of the owner off it and nothing else, because it must
- *     not wait for the stripe; whoever holds the stripe next takes it out;
+ *     not wait for the stripe; whoever holds the stripe next draws the consequences and takes it out;
  *   - a record that names its object and is not linked yet, or no longer: stays out of use until the object's name goes. There
  *     are two instructions in which to die for that;
  *   - a queue half changed: every link is written so that the queue is whole before and after. `last` is only a hint, and is
- *     never left at a record that is taken out. */
+ *     never left at a record that is taken out.
+ *
+ * A waiter that was notified of a condition leaves its record the same way, alive: it says so in `state`, takes its name off, and
+ * the record is taken out later (il_condition.c). */
 #include "il_engine.h"
 #include "il_platform.h"
 
@@ -129,9 +132,9 @@ void il__queue_remove(il_space *space, il_ref ref, uint32_t index)
         il_store_release(before == 0 ? &state->queue.first : &space->records[before].next,
                          il_load_relaxed(&space->records[index].next));
     }
-    /* Ours, or a dead one's that the reaper has disowned; to be known before anybody else can take it. */
+    /* Ours, or left; to be known before anybody else can take it. */
     il_record *record = &space->records[index];
-    bool mine = il__record_owner(record) != 0;
+    bool mine = !il__record_is_left(record);
     il_store_release(&record->object, 0);
     if (mine)
         disown(record);
@@ -141,27 +144,8 @@ uint32_t il__queue_count(const il_space *space, const il_cell *cell)
 {
     uint32_t count = 0;
     for (uint32_t at = il_load_relaxed(&cell->state.queue.first); at != 0; at = il_load_relaxed(&space->records[at].next))
-        count += il__record_owner(&space->records[at]) != 0;
+        count += !il__record_is_left(&space->records[at]);
     return count;
-}
-
-uint32_t il__queue_left(const il_space *space, const il_cell *cell, uint32_t state)
-{
-    uint32_t count = 0;
-    for (uint32_t at = il_load_relaxed(&cell->state.queue.first); at != 0; at = il_load_relaxed(&space->records[at].next))
-        /* Acquire: pairs with the release in disown(). Who leaves a condition says so before. */
-        count += (il_load_acquire(&space->records[at].owner) & IL_OWNER) == 0 && il_load_relaxed(&space->records[at].state) == state;
-    return count;
-}
-
-void il__queue_tidy(il_space *space, il_ref ref)
-{
-    uint32_t next;
-    for (uint32_t at = il_load_relaxed(&il_ref_cell(space, ref)->state.queue.first); at != 0; at = next) {
-        next = il_load_relaxed(&space->records[at].next);
-        if (il__record_owner(&space->records[at]) == 0)
-            il__queue_remove(space, ref, at);
-    }
 }
 
 bool il__record_lives(il_space *space, il_record *record)

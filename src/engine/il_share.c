@@ -3,7 +3,11 @@
  * A share's record is on a cache line of its own, so those who read, or take permits, do not slow each other down. It is
  * linked to its object once and stays: a process that dies leaves the record empty and without an owner (the reaper), and the
  * next process to come takes it over. So an object has no more records than it had users at one time. They are freed when
- * the object is forgotten or unlinked. */
+ * the object is forgotten or unlinked.
+ *
+ * `count` is its process's to write, but not its alone: the reaper empties it, whoever has a bounded semaphore's mutex takes what
+ * it keeps (il_bounded.c), and who forgets the object raises its turn. So all write it by compare-and-swap, or by an addition
+ * that leaves the rest alone. */
 #include "il_engine.h"
 #include "il_platform.h"
 
@@ -23,17 +27,15 @@ static uint32_t find(il_space *space, il_state *state)
 {
     uint32_t self = il_self(space), left = 0;
     for (uint32_t at = il_load_relaxed(&state->shares.first); at != 0; at = il_load_relaxed(&space->records[at].next)) {
-        uint32_t owner = il__record_owner(&space->records[at]);
-        if (owner == self)
+        if (il__record_owner(&space->records[at]) == self)
             return at;
-        if (owner == 0)
+        if (il__record_is_left(&space->records[at]))
             left = at;
     }
     if (left != 0) {
         il_u32 *owner = &space->records[left].owner;
-        /* Acquire: pairs with the reaper's release. Nobody else takes over a linked record: we hold the stripe. */
-        uint32_t was = il_load_acquire(owner);
-        il_store_relaxed(owner, ((was & ~IL_OWNER) + IL_RECORD_TURN) | self);
+        /* Nobody else takes over a linked record: we hold the stripe. */
+        il_store_relaxed(owner, ((il_load_relaxed(owner) & ~IL_OWNER) + IL_RECORD_TURN) | self);
     }
     return left;
 }
@@ -81,6 +83,8 @@ void il__share_sweep(il_space *space, il_record *record, uint64_t count)
     uint64_t turn = count >> 32;
     while (count >> 32 == turn && !il_cas_release(&record->count, &count, (turn + 1) << 32)) { /* somebody gathers */
     }
+    /* Either who counts anew finds it empty, or the flag outlives that one's clearing of it. */
+    il_fence();
     /* Also when it was empty: a reaper may have died between the two. The name may have moved on: then it is for nothing. */
     il_store_release(&cell->stale, 1);
     il__wake(space, &cell->state.shares.free, 1);

@@ -483,7 +483,7 @@ bool il_holds(const il_space *space)
     for (uint32_t i = 1; slot != 0 && i < records; i++) {
         il_record *record = &space->records[i];
         if (il__record_owner(record) == slot && il_load_relaxed(&record->state) == IL_SHARE &&
-            (uint32_t)il_load_relaxed(&record->count) != 0)
+            (il_load_relaxed(&record->count) & IL_PERMITS) != 0) /* what it keeps, nobody has */
             return true;
     }
     return false;

@@ -210,9 +210,16 @@ static void one_more_waits(uint32_t n, uint32_t count)
     AWAIT(waiters() == count && asleep(shared->helpers[n].pid), "no waiter");
 }
 
+/* And another has left, for the victim to take its record out. */
 static void meanwhile_one_waits(void)
 {
-    one_more_waits(0, 1);
+    il_ticket ticket;
+    il_wait wait = patience();
+    int code = il_condition_enter(stage.space, stage.object, &wait, &ticket);
+    JUDGED(code == IL_OK, il_status_name(code));
+    one_more_waits(0, 2);
+    notify(1);
+    JUDGED(il_condition_leave(stage.space, stage.object, ticket, NULL, false) == 1, "the first in the queue was not notified");
 }
 
 static void meanwhile_two_wait(void)
@@ -346,7 +353,7 @@ static bool waits_alone(void)
 {
     uint32_t length, first = il_load_relaxed(&object()->state.queue.first);
     return !victim_stands_in_queue(&length) && length == 1 && first != 0 &&
-           il_load_relaxed(&stage.space->records[first].state) == IL_WAIT_ASLEEP && asleep(shared->helpers[0].pid);
+           il_load_relaxed(&stage.space->records[first].state) == IL_WAIT_WAITING && asleep(shared->helpers[0].pid);
 }
 
 /* The one who waits finds out by itself what became of the last party; the judge comes if that never came. */

@@ -22,7 +22,7 @@ static inline int read_lock(il_space *space, il_ref ref, il_share share, il_wait
 
 static inline bool read_unlock(il_space *space, il_ref ref, il_share share)
 {
-    return il_rwlock_leave(cell_of(space, ref), il_share_count(space, share), share);
+    return il_rwlock_leave(space, cell_of(space, ref), il_share_count(space, share), share);
 }
 
 static inline int bounded_acquire(il_space *space, il_ref ref, il_share share, il_wait wait)

@@ -68,7 +68,8 @@ bool stands_in_list(uint32_t slot, uint32_t *length)
     /* A queue and a list of shares begin in the same place. */
     uint32_t at = il_load_relaxed(&il_ref_cell(stage.space, stage.object)->state.queue.first);
     for (; at != 0 && *length < IL_RECORDS; at = il_load_relaxed(&stage.space->records[at].next)) {
-        found_it |= (il_load_relaxed(&stage.space->records[at].owner) & IL_OWNER) == slot;
+        found_it |= (il_load_relaxed(&stage.space->records[at].owner) & IL_OWNER) == slot &&
+                    il_load_relaxed(&stage.space->records[at].state) != IL_WAIT_LEFT;
         ++*length;
     }
     JUDGED(*length < IL_RECORDS, "the list has no end");

@@ -1,12 +1,22 @@
 /* The bounded semaphore: there are never more permits than there may be, nor fewer once those who had them are dead. */
 #include "shares.h"
 
-/* All permits can be taken, and not one more. */
+/* Takes one that is there. A try counts anew before it fails, and so does who has slept: that would hide a wrong count. */
+static void acquire_at_once(il_space *space, il_ref ref, il_share share)
+{
+    il_wait wait = until_ns(60 * SECOND);
+    if (il_bounded_acquire_fast(space, share) || il_bounded_try(space, ref, share))
+        return;
+    CHECK_CODE(il_bounded_acquire(space, ref, share, HOLDER, &wait), IL_OK);
+    CHECK(!wait.slept);
+}
+
+/* All permits can be taken at once, and not one more. */
 static void all_are_there(il_space *space, il_ref ref, uint32_t bound)
 {
     il_share mine = share_of(space, ref);
     for (uint32_t i = 0; i < bound; i++)
-        CHECK_CODE(bounded_acquire(space, ref, mine, until_now()), IL_OK);
+        acquire_at_once(space, ref, mine);
     CHECK_CODE(bounded_acquire(space, ref, mine, until_now()), IL_BUSY);
     CHECK_CODE(give_back(space, ref, mine, bound), IL_OK);
     CHECK(il_bounded_free(space, ref) == bound);
@@ -60,10 +70,14 @@ static void bounded_kept(void)
     enum { BOUND = 2 };
     il_ref ref = find_as(space, "b", IL_KIND_BOUNDED_SEMAPHORE, BOUND);
     il_share mine = share_of(space, ref), its = share_of(other, ref);
-    il_u32 *free = &cell_of(space, ref)->state.shares.free;
-    for (int way = 0; way < 5; way++) {
-        CHECK_CODE(bounded_acquire(other, ref, its, until_now()), IL_OK);
+    il_cell *cell = cell_of(space, ref);
+    il_u32 *free = &cell->state.shares.free, *hint = &cell->state.shares.hint;
+    uint32_t slot;
+    for (int way = 0; way < 6; way++) {
+        acquire_at_once(other, ref, its);
+        il_store_relaxed(hint, 0); /* as one leaves it who has gathered */
         CHECK(il_bounded_release_fast(other, ref, its) == IL_GIVEN);
+        CHECK(il_load_relaxed(hint) == 1);
         CHECK(il_load_relaxed(free) == BOUND - 1 && il_bounded_free(space, ref) == BOUND);
         switch (way) {
         case 0:
@@ -80,8 +94,11 @@ static void bounded_kept(void)
             CHECK(il_load_relaxed(free) == BOUND - 1);
             break;
         case 2: /* who waits gets it: kept before, or given while it waits */
-            CHECK_CODE(bounded_acquire(other, ref, its, until_now()), IL_OK);
-            CHECK_CODE(bounded_acquire(space, ref, mine, until_now()), IL_OK);
+            acquire_at_once(space, ref, mine);
+            acquire_at_once(space, ref, mine);
+            CHECK(il_load_relaxed(hint) == 0 && !il_bounded_acquire_fast(other, its));
+            CHECK_CODE(give_back(space, ref, mine, 1), IL_OK);
+            acquire_at_once(other, ref, its);
             CHECK_CODE(bounded_acquire(space, ref, mine, until_ns(1 * MS)), IL_TIMEDOUT);
             CHECK(il_load_relaxed(free) == IL_PERMIT_WAITERS);
             CHECK(il_bounded_release_fast(other, ref, its) == IL_NOT_GIVEN);
@@ -90,14 +107,22 @@ static void bounded_kept(void)
             CHECK_CODE(bounded_release(space, ref, mine), IL_OK);
             break;
         case 3: /* an attempt to forget the name, while one has a permit */
-            CHECK_CODE(bounded_acquire(space, ref, mine, until_now()), IL_OK);
+            acquire_at_once(space, ref, mine);
+            CHECK(il_load_relaxed(&cell->stale) == 0);
             CHECK_CODE(unlink_name(space, "b"), IL_BUSY);
+            CHECK(il_load_relaxed(&cell->stale) == 1);
             CHECK_CODE(bounded_release(space, ref, share_of(space, ref)), IL_OK);
             mine = share_of(space, ref), its = share_of(other, ref);
             break;
-        default: /* its death */
+        default: /* its death, and that it is noticed */
+            CHECK(il_load_relaxed(&cell->stale) == 0);
+            slot = il_self(other);
             il_space_close(other);
             other = view_of(space);
+            if (way == 5) {
+                CHECK_CODE(il_reap(space, slot), IL_OK);
+                CHECK(il_load_relaxed(&cell->stale) == 1);
+            }
             break;
         }
         CHECK(il_bounded_free(space, ref) == BOUND);
@@ -136,10 +161,15 @@ static void bounded_deaths(void)
                 il_store_relaxed(&state->shares.free, BOUND + 5);
         }
         il_space_close(dead);
-        if (way == 1)
-            CHECK_CODE(il_reap(space, slot), IL_OK); /* noticed before anybody needs it */
-        CHECK_CODE(bounded_acquire(space, ref, mine, until_now()), IL_OK);
-        CHECK_CODE(bounded_acquire(space, ref, mine, for_ever()), IL_OK);
+        if (way == 1) { /* noticed before anybody needs it */
+            CHECK_CODE(il_reap(space, slot), IL_OK);
+            CHECK(il_load_relaxed(&cell_of(space, ref)->stale) == 1);
+        } else {
+            CHECK_CODE(bounded_acquire(space, ref, mine, until_now()), IL_OK);
+            CHECK_CODE(give_back(space, ref, mine, 1), IL_OK);
+        }
+        acquire_at_once(space, ref, mine);
+        acquire_at_once(space, ref, mine);
         CHECK_CODE(bounded_acquire(space, ref, mine, until_now()), IL_BUSY);
         CHECK_CODE(give_back(space, ref, mine, BOUND), IL_OK);
         all_are_there(space, ref, BOUND);
@@ -225,6 +255,12 @@ static void bounded_contention(void)
             else
                 CHECK_CHILD(children[i]);
         }
+        /* What those who left keep is there at once, what the killed had for who tries: some were killed while they reaped. */
+        il_share mine = share_of(space, ref);
+        for (int i = 0; killing && i < BOUND; i++)
+            CHECK_CODE(bounded_acquire(space, ref, mine, until_now()), IL_OK);
+        if (killing)
+            CHECK_CODE(give_back(space, ref, mine, BOUND), IL_OK);
         all_are_there(space, ref, BOUND);
     }
     munmap(inside, 4096);

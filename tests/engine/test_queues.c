@@ -92,9 +92,18 @@ static void conditions(void)
     CHECK_CODE(il_condition_leave(views[3], ref, tickets[3], NULL, true), 1);
     CHECK_CODE(condition_wait(views[0], ref, tickets[0], for_ever()), IL_OK);
     CHECK(condition_leave(views[0], ref, tickets[0]));
-    /* Who was notified leaves without the stripe, and the next notifier takes its record out. */
+    /* Who was notified leaves without the stripe, and the next who notifies or enters takes its record out. */
     CHECK(records_in_use(space) == 1);
     notify(space, ref, 1);
+    CHECK(records_in_use(space) == 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        tickets[i] = condition_enter(views[i], ref);
+        CHECK(records_in_use(space) == 1);
+        notify(space, ref, 1);
+        CHECK(condition_leave(views[i], ref, tickets[i]));
+        CHECK(waiters(space, ref) == 0 && records_in_use(space) == 1);
+    }
+    notify(space, ref, 0);
     CHECK(records_in_use(space) == 0);
     /* Whom to wake later: those who sleep. */
     uint32_t asleep = 77;

@@ -97,7 +97,7 @@ static void record_taken_while_dropping(void)
     /* As it goes on. */
     CHECK(il__shares_drop(space, cell));
     il_store_release(&cell->mutex.word, il_ref_key(ref) + (1ull << 32));
-    CHECK(il_rwlock_leave(cell_of(other, another), il_share_count(other, its), its));
+    CHECK(il_rwlock_leave(other, cell_of(other, another), il_share_count(other, its), its));
     il_space_close(other);
     done(space, path);
 }
