@@ -196,6 +196,9 @@ static inline il_share kept_share(Handle *self)
 /* Forgets an object that nobody else has a handle of, unless its stripe is taken. */
 void forget_object(il_space *segment, il_ref ref, bool with_data);
 
+/* A task gives up waiting for the handle's mutex. */
+bool lock_abandon(Handle *self, Act *act);
+
 /* What is known of the owner who died holding it, as a record. */
 PyObject *dead_owner(Handle *self, il_ref ref);
 

@@ -13,6 +13,7 @@ typedef struct {
 } Condition;
 
 static int condition_lock_take(Handle *handle, Act *act);
+static bool condition_lock_abandon(Handle *handle, Act *act);
 static PyObject *condition_release(PyObject *object, PyObject *unused);
 static PyObject *notify(Condition *self, uint32_t count);
 
@@ -58,6 +59,7 @@ static PyObject *condition_new(PyTypeObject *type, PyObject *args, PyObject *kwa
     self->lock = lock != NULL ? (Handle *)Py_NewRef(given) : &self->handle;
     self->handle.take = condition_lock_take;
     self->handle.give = condition_release;
+    self->handle.abandon = condition_lock_abandon;
     return (PyObject *)self;
 }
 
@@ -144,6 +146,11 @@ static int condition_lock_take(Handle *handle, Act *act)
     if (taken == ACT_DONE)
         self->entered++;
     return taken;
+}
+
+static bool condition_lock_abandon(Handle *handle, Act *act)
+{
+    return lock_abandon(((Condition *)handle)->lock, act);
 }
 
 static PyObject *condition_enter(PyObject *object, PyObject *Py_UNUSED(ignored))

@@ -287,6 +287,13 @@ int check_on_recover(PyObject **given)
     return -1;
 }
 
+bool lock_abandon(Handle *self, Act *Py_UNUSED(act))
+{
+    il_ref ref = il_load_relaxed(&self->ref);
+    il_mutex_withdraw(mutex_of(self, ref), il_ref_key(ref));
+    return false;
+}
+
 PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8_t kind,
                      int (*take_it)(Handle *, Act *), PyObject *(*give_it)(PyObject *, PyObject *))
 {
@@ -305,6 +312,7 @@ PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8
     if (self != NULL) {
         self->take = take_it;
         self->give = give_it;
+        self->abandon = lock_abandon;
         self->on_recover = Py_XNewRef(on_recover);
         self->foreign_release = foreign_release != 0;
     }

@@ -287,9 +287,9 @@ static bool read_abandon(Handle *self, Act *act)
 {
     if (act->stage >= READ_REPAIRS) {
         act->stage -= READ_REPAIRS;
-        write_abandon(self, act);
+        return write_abandon(self, act);
     }
-    return false;
+    return lock_abandon(self, act);
 }
 
 static PyObject *read_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -380,6 +380,8 @@ static bool write_abandon(Handle *self, Act *act)
 {
     if (act->stage == WRITE_DRAINS)
         il_rwlock_undo(self->space->segment, act->ref, &act->wait);
+    else
+        lock_abandon(self, act);
     return false;
 }
 

@@ -265,6 +265,10 @@ static inline bool il_mutex_unlock_fast(il_mutex *mutex, uint64_t key, uint32_t 
  * IL_INTERRUPTED call again with the same `wait`. The holder's token must not be 0. */
 int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holder, il_wait *wait);
 
+/* A wait that listened is given up: what it reserved, perhaps, it has no use for. Others may have reserved it as well, and do so
+ * again at the end of a slice. */
+void il_mutex_withdraw(il_mutex *mutex, uint64_t key);
+
 enum {
     IL_UNLOCK_FOREIGN = 1,     /* whoever owns it */
     IL_UNLOCK_KEEP_ORPHAN = 2, /* it stays marked as left by a dead owner */

@@ -201,7 +201,17 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
     if (wait->woken)
         pass_on(space, mutex, key);
     wait->woken = false;
+    if (wait->listens && code == IL_TIMEDOUT)
+        il_mutex_withdraw(mutex, key);
     return code;
+}
+
+void il_mutex_withdraw(il_mutex *mutex, uint64_t key)
+{
+    uint64_t word = il_load_relaxed(&mutex->word);
+    while ((word & IL_GENERATION) == key && (word & IL_RESERVED) &&
+           !il_cas_relaxed(&mutex->word, &word, word & ~(uint64_t)IL_RESERVED)) {
+    }
 }
 
 int il_mutex_unlock(il_space *space, il_mutex *mutex, uint64_t key, unsigned flags)

@@ -52,7 +52,7 @@ static int read_lock(il_space *space, il_share share, il_wait wait)
 
 static bool read_unlock(il_space *space, il_share share)
 {
-    return il_rwlock_leave(il_ref_cell(space, stage.object), il_share_count(space, share), share);
+    return il_rwlock_leave(space, il_ref_cell(space, stage.object), il_share_count(space, share), share);
 }
 
 static int write_lock(il_space *space, il_wait wait, bool *orphan)

@@ -46,6 +46,7 @@ int main(int argc, char **argv)
     run(queue_tests, only);
     run(rwlock_tests, only);
     run(bounded_tests, only);
+    run(listen_tests, only);
     run(share_tests, only);
     run(data_tests, only);
     check_clean();

@@ -123,7 +123,7 @@ static bool read_turn(life *self, bool die)
     CHECK(left || by_writer[0] == by_writer[1]);
     il_add_relaxed(&reads, 1);
     if (!die)
-        CHECK(il_rwlock_leave(cell_of(rwlock), il_share_count(self->space, self->reads), self->reads));
+        CHECK(il_rwlock_leave(self->space, cell_of(rwlock), il_share_count(self->space, self->reads), self->reads));
     return die;
 }
 
@@ -150,7 +150,7 @@ static bool write_turn(life *self, bool die)
     if (draw(self, 3) == 0) {
         CHECK_CODE(il_rwlock_downgrade(self->space, rwlock, self->reads), IL_OK);
         CHECK(by_writer[0] == by_writer[1]);
-        CHECK(il_rwlock_leave(cell_of(rwlock), il_share_count(self->space, self->reads), self->reads));
+        CHECK(il_rwlock_leave(self->space, cell_of(rwlock), il_share_count(self->space, self->reads), self->reads));
     } else {
         CHECK_CODE(il_rwlock_write_unlock(self->space, rwlock, 0), IL_OK);
     }
