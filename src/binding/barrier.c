@@ -112,19 +112,19 @@ static void leave(il_space *space, const Act *act)
     Py_END_ALLOW_THREADS;
 }
 
+static int wait_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
+{
+    return il_barrier_wait(space, ref, *(const il_ticket *)argument, wait);
+}
+
 static int wait_for_others(Barrier *self, Act *act)
 {
     il_space *space = self->handle.space->segment;
-    int code;
-    if (act->wait.listens)
-        return il_barrier_wait(space, act->ref, act->ticket, &act->wait);
     for (;;) {
-        Py_BEGIN_ALLOW_THREADS;
-        code = il_barrier_wait(space, act->ref, act->ticket, &act->wait);
-        Py_END_ALLOW_THREADS;
-        if (code != IL_INTERRUPTED)
+        int code = call_asleep(&self->handle, wait_once, act->ref, &act->wait, &act->ticket);
+        if (code != IL_INTERRUPTED && code != PERFORM_FAILED)
             return code;
-        if (PyErr_CheckSignals() != 0) {
+        if (code == PERFORM_FAILED || PyErr_CheckSignals() != 0) {
             leave(space, act);
             return PERFORM_FAILED;
         }

@@ -22,7 +22,9 @@ typedef struct {
     PyObject *owner_of;      /* interlock.records.owner_of */
     PyObject *timeout_of;    /* interlock.locklike.timeout_of: the AcquireTimeout for hold() */
     PyObject *find_space;    /* interlock.space.find: a Space from None or a URL */
-    /* Of interlock.aio and asyncio; NULL until tasks matter. */
+    PyObject *hub_module;    /* "gevent.monkey" */
+    PyObject *hub_sleep;     /* interlock.hub.sleep(waiter); NULL while threads are threads */
+    /* Of interlock.aio and asyncio, or of interlock.hub; NULL until tasks matter. */
     PyObject *running_loop;  /* asyncio._get_running_loop() */
     PyObject *current_task;  /* asyncio.current_task(loop) */
     PyObject *token_of_task; /* token_of(task) */
@@ -143,11 +145,6 @@ extern il_u32 tasks_matter;
 extern THREAD_LOCAL uint64_t acting_for;
 uint64_t find_agent(struct Handle *self);
 
-/* The token of the task that runs in this thread, or of the thread. 0 with an exception. */
-static inline uint64_t agent_token(struct Handle *self)
-{
-    return il_load_relaxed(&tasks_matter) ? find_agent(self) : this_token();
-}
 
 /* Whose rules the arguments of acquire() follow. They differ in what they make of a timeout that is not positive, and of one
  * that comes with blocking=False. */
@@ -216,6 +213,10 @@ extern il_u32 forks;
 /* What an engine function does with the object that a handle refers to. */
 typedef int (*operation)(il_space *, il_ref, il_wait *, void *argument);
 
+/* Calls it with the GIL released, unless `wait` says not to wait or to listen; in a greenlet, with its hub running. IL_INTERRUPTED:
+ * signal handlers are to be let run. PERFORM_FAILED: an exception is set. */
+int call_asleep(Handle *self, operation call, il_ref ref, il_wait *wait, void *argument);
+
 /* Does it, with the GIL released unless `wait` says not to wait; looks the name up again when it has moved, and lets signal
  * handlers run. Returns IL_OK, IL_BUSY or IL_TIMEDOUT, or another code of the operation that is none of the engine's
  * failures; PERFORM_FAILED: an exception is set. `where` is what the operation was done on. */
@@ -244,19 +245,16 @@ int take_bare(Handle *self, lock_function lock, Act *act, bool deaf, il_ref *tak
 /* As take, without letting signal handlers run. */
 int take_deaf(Handle *self, lock_function lock, Act *act, il_ref *taken);
 
-/* Takes the first step of an act in a task. ACT_PENDING: `waiter` is the rest of it. */
-int begin_act(Handle *self, Act *act, PyObject **waiter);
-/* Whether tasks count as owners from now on. 0, or -1 with an exception. */
-int tasks_begin(Handle *self);
-/* What a method of the asynchronous face returns for what begin_act said: the result, or the Waiter. */
-PyObject *begun(Handle *self, Act *act);
-PyObject *ready(ModuleState *state, PyObject *value);
-/* __aenter__ and __aexit__ of kinds that can be acquired. */
-PyObject *handle_aenter(PyObject *object, PyObject *unused);
-PyObject *handle_aexit(PyObject *object, PyObject *const *args, Py_ssize_t nargs);
-
 /* An act of this thread, to a deadline. */
 Act act_until(uint64_t deadline);
+
+/* The token of the task that runs in this thread, or of the thread. 0 with an exception. A process that has no slot yet has just
+ * begun, or been forked: gevent may have replaced its threads since. */
+static inline uint64_t agent_token(Handle *self)
+{
+    bool simple = !il_load_relaxed(&tasks_matter) && il_load_relaxed(self->space->self) != 0;
+    return simple ? this_token() : find_agent(self);
+}
 
 static inline uint64_t token_of(const Act *act)
 {
@@ -275,6 +273,24 @@ int lenient_deadline(PyObject *timeout, uint64_t *deadline);
 
 /* A wait of this thread to a deadline. */
 il_wait wait_until(uint64_t deadline);
+
+/* --- port.c --- */
+
+/* Takes the first step of an act in a task. ACT_PENDING: `waiter` is the rest of it. */
+int begin_act(Handle *self, Act *act, PyObject **waiter);
+/* Whether tasks count as owners from now on. 0, or -1 with an exception. */
+int tasks_begin(Handle *self);
+/* What a method of the asynchronous face returns for what begin_act said: the result, or the Waiter. */
+PyObject *begun(Handle *self, Act *act);
+PyObject *ready(ModuleState *state, PyObject *value);
+/* __aenter__ and __aexit__ of kinds that can be acquired. */
+PyObject *handle_aenter(PyObject *object, PyObject *unused);
+PyObject *handle_aexit(PyObject *object, PyObject *const *args, Py_ssize_t nargs);
+
+/* Lets the hub run until it is time to look at the wait again. IL_OK, or PERFORM_FAILED with an exception. */
+int hub_sleep(Handle *self, const il_wait *wait);
+/* Finds out whether gevent has replaced the threads. 0, or -1 with an exception. */
+int hub_look(ModuleState *state);
 
 /* --- subclass.c: __init_subclass__ of the base of all handles --- */
 

@@ -212,17 +212,17 @@ static int take_back(Condition *self, Act *act)
     return ACT_DONE;
 }
 
+static int wait_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
+{
+    return il_condition_wait(space, ref, *(const il_ticket *)argument, wait);
+}
+
 /* Waits in the queue. The engine's code, or PERFORM_FAILED when a signal handler raised. */
 static int wait_in_queue(Condition *self, Act *act)
 {
-    il_space *space = self->handle.space->segment;
     int code;
-    if (act->wait.listens)
-        return il_condition_wait(space, act->ref, act->ticket, &act->wait);
     do {
-        Py_BEGIN_ALLOW_THREADS;
-        code = il_condition_wait(space, act->ref, act->ticket, &act->wait);
-        Py_END_ALLOW_THREADS;
+        code = call_asleep(&self->handle, wait_once, act->ref, &act->wait, &act->ticket);
         if (code == IL_INTERRUPTED && PyErr_CheckSignals() != 0)
             return PERFORM_FAILED;
     } while (code == IL_INTERRUPTED);

@@ -74,7 +74,9 @@ uint64_t find_agent(Handle *self)
     ModuleState *state = state_of(Py_TYPE(self));
     if (acting_for != 0)
         return acting_for;
-    if (state == NULL || state->token_of_task == NULL)
+    if (state == NULL || hub_look(state) < 0)
+        return 0;
+    if (state->token_of_task == NULL)
         return this_token();
     PyObject *loop = PyObject_CallNoArgs(state->running_loop);
     PyObject *task = loop != NULL && loop != Py_None ? PyObject_CallOneArg(state->current_task, loop) : Py_XNewRef(loop);
@@ -248,7 +250,7 @@ Handle *handle_make(PyTypeObject *type, PyObject *name, PyObject *space, uint8_t
     PyObject *checked;
     if (state == NULL || check_name(type, kind, name, &checked) < 0)
         return NULL;
-    SpaceObject *place = space_for(state, space);
+    SpaceObject *place = hub_look(state) == 0 ? space_for(state, space) : NULL;
     Handle *self = place != NULL ? (Handle *)type->tp_alloc(type, 0) : NULL;
     if (self == NULL) {
         Py_DECREF(checked);
@@ -544,20 +546,38 @@ il_wait wait_until(uint64_t deadline)
     return (il_wait){.deadline_ns = deadline, .restless = this_token() != 0 && thread_is_main};
 }
 
+int call_asleep(Handle *self, operation call, il_ref ref, il_wait *wait, void *argument)
+{
+    il_space *space = self->space->segment;
+    ModuleState *state = state_of(Py_TYPE(self));
+    int code;
+    if (wait->deadline_ns == IL_NOW || wait->listens)
+        return call(space, ref, wait, argument);
+    if (state == NULL || hub_look(state) < 0)
+        return PERFORM_FAILED;
+    if (state->hub_sleep == NULL) {
+        Py_BEGIN_ALLOW_THREADS;
+        code = call(space, ref, wait, argument);
+        Py_END_ALLOW_THREADS;
+        return code;
+    }
+    do {
+        wait->listens = true;
+        code = call(space, ref, wait, argument);
+        wait->listens = false;
+    } while (code == IL_PENDING && (code = hub_sleep(self, wait)) == IL_OK);
+    return code;
+}
+
 static int perform_with(Handle *self, operation call, void *argument, il_wait *wait, bool deaf, il_ref *where)
 {
     for (;;) {
         il_ref ref = il_load_relaxed(&self->ref);
-        int code;
         if (check_open(self) < 0)
             return PERFORM_FAILED;
-        if (wait->deadline_ns == IL_NOW || wait->listens) {
-            code = call(self->space->segment, ref, wait, argument);
-        } else {
-            Py_BEGIN_ALLOW_THREADS;
-            code = call(self->space->segment, ref, wait, argument);
-            Py_END_ALLOW_THREADS;
-        }
+        int code = call_asleep(self, call, ref, wait, argument);
+        if (code == PERFORM_FAILED)
+            return code;
         if (code == IL_STALE) {
             code = resolve(self, ref, wait);
             if (code == -1)

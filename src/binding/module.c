@@ -142,6 +142,8 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     ModuleState *state = PyModule_GetState(module);
     Py_VISIT(state->ready_type);
     Py_VISIT(state->waiter_type);
+    Py_VISIT(state->hub_module);
+    Py_VISIT(state->hub_sleep);
     Py_VISIT(state->running_loop);
     Py_VISIT(state->current_task);
     Py_VISIT(state->token_of_task);
@@ -166,6 +168,8 @@ static int module_clear(PyObject *module)
     ModuleState *state = PyModule_GetState(module);
     Py_CLEAR(state->ready_type);
     Py_CLEAR(state->waiter_type);
+    Py_CLEAR(state->hub_module);
+    Py_CLEAR(state->hub_sleep);
     Py_CLEAR(state->running_loop);
     Py_CLEAR(state->current_task);
     Py_CLEAR(state->token_of_task);

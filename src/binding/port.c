@@ -140,6 +140,10 @@ int tasks_begin(Handle *self)
     ModuleState *state = state_of(Py_TYPE(self));
     if (state->settle != NULL)
         return 0;
+    if (state->hub_sleep != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "asyncio's tasks cannot wait in a program whose threads gevent has replaced");
+        return -1;
+    }
     PyObject *aio = PyImport_ImportModule("interlock.aio");
     PyObject *lent = aio != NULL ? PyObject_GetAttrString(aio, "LENT") : NULL;
     Py_XDECREF(aio);
@@ -168,6 +172,64 @@ PyObject *begun(Handle *self, Act *act)
     if (result == ACT_FAILED)
         return NULL;
     return self->kind == IL_KIND_BARRIER ? PyLong_FromUnsignedLong(act->place) : PyBool_FromLong(result == ACT_DONE);
+}
+
+/* --- greenlets --- */
+
+static int look_again(Handle *Py_UNUSED(self), Act *Py_UNUSED(act))
+{
+    return ACT_DONE;
+}
+
+int hub_sleep(Handle *self, const il_wait *wait)
+{
+    ModuleState *state = state_of(Py_TYPE(self));
+    Waiter *waiter = (Waiter *)state->waiter_type->tp_alloc(state->waiter_type, 0);
+    if (waiter == NULL)
+        return PERFORM_FAILED;
+    /* A copy: this stack is not to be looked into while other greenlets run. */
+    waiter->handle = (Handle *)Py_NewRef(self);
+    waiter->act = (Act){.take = look_again, .wait = *wait};
+    waiter->made_at = il_load_relaxed(&forks);
+    PyObject *slept = PyObject_CallOneArg(state->hub_sleep, (PyObject *)waiter);
+    waiter->over = true;
+    Py_DECREF(waiter);
+    Py_XDECREF(slept);
+    return slept != NULL ? IL_OK : PERFORM_FAILED;
+}
+
+static int lend_hub(ModuleState *state)
+{
+    PyObject *hub = PyImport_ImportModule("interlock.hub");
+    PyObject *lent = hub != NULL ? PyObject_GetAttrString(hub, "LENT") : NULL;
+    PyObject *running, *current, *token, *sleep;
+    Py_XDECREF(hub);
+    int failed = lent == NULL || !PyArg_ParseTuple(lent, "OOOO", &running, &current, &token, &sleep);
+    if (!failed) {
+        Py_XSETREF(state->running_loop, Py_NewRef(running));
+        Py_XSETREF(state->current_task, Py_NewRef(current));
+        Py_XSETREF(state->token_of_task, Py_NewRef(token));
+        Py_XSETREF(state->hub_sleep, Py_NewRef(sleep));
+        il_store_release(&tasks_matter, 1);
+    }
+    Py_XDECREF(lent);
+    return failed ? -1 : 0;
+}
+
+int hub_look(ModuleState *state)
+{
+    if (state->hub_sleep != NULL)
+        return 0;
+    if (state->hub_module == NULL && (state->hub_module = PyUnicode_InternFromString("gevent.monkey")) == NULL)
+        return -1;
+    PyObject *monkey = PyImport_GetModule(state->hub_module);
+    if (monkey == NULL)
+        return PyErr_Occurred() ? -1 : 0;
+    PyObject *answer = PyObject_CallMethod(monkey, "is_module_patched", "s", "threading");
+    int patched = answer != NULL ? PyObject_IsTrue(answer) : -1;
+    Py_XDECREF(answer);
+    Py_DECREF(monkey);
+    return patched <= 0 ? patched : lend_hub(state);
 }
 
 /* Whether a task is asked for the like of a thread's token. */

@@ -312,6 +312,11 @@ static PyObject *read_locked(PyObject *object, PyObject *Py_UNUSED(ignored))
 
 enum { WRITE_WANTS = 0, WRITE_DRAINS = 1 };
 
+static int drain_once(il_space *space, il_ref ref, il_wait *wait, void *Py_UNUSED(argument))
+{
+    return il_rwlock_drain(space, ref, wait);
+}
+
 /* Waits until the readers have left. Held: the gate, which is let go of again if it is not to be. */
 static int drain(Handle *self, Act *act)
 {
@@ -320,13 +325,7 @@ static int drain(Handle *self, Act *act)
     bool goes_on = true;
     act->stage = WRITE_DRAINS;
     do {
-        if (act->wait.listens) {
-            code = il_rwlock_drain(space, act->ref, &act->wait);
-        } else {
-            Py_BEGIN_ALLOW_THREADS;
-            code = il_rwlock_drain(space, act->ref, &act->wait);
-            Py_END_ALLOW_THREADS;
-        }
+        code = call_asleep(self, drain_once, act->ref, &act->wait, NULL);
         if (code == IL_INTERRUPTED) {
             Drain here = {space, act->ref, thread_draining};
             thread_draining = &here;
@@ -340,7 +339,7 @@ static int drain(Handle *self, Act *act)
     if (code == IL_OK)
         return act->wait.orphan && self->on_recover != NULL ? recover(self, act->ref) : ACT_DONE;
     il_rwlock_undo(space, act->ref, &act->wait);
-    if (code == IL_INTERRUPTED)
+    if (code == IL_INTERRUPTED || code == PERFORM_FAILED)
         return ACT_FAILED;
     if (code == IL_BUSY || code == IL_TIMEDOUT)
         return ACT_NOT_IN_TIME;

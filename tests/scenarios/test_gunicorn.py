@@ -53,7 +53,10 @@ def count(tmp_path, lock: str, *options: str) -> tuple[int, list[int]]:
 ALL = (CLIENTS * REQUESTS, list(range(1, CLIENTS * REQUESTS + 1)))
 
 
-@pytest.mark.parametrize("options", [(), ("--preload",)])
+GEVENT = ("--worker-class", "gevent")
+
+
+@pytest.mark.parametrize("options", [(), ("--preload",), GEVENT, (*GEVENT, "--preload")])
 def test_interlock_counts_all(directory, tmp_path, options):
     assert count(tmp_path, "interlock", *options) == ALL
 
