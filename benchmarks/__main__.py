@@ -20,12 +20,13 @@ from benchmarks import marks
 from benchmarks.floor import Floor
 from benchmarks.measures import MEASURES as LOCKS
 from benchmarks.primitives import PRIMITIVES
+from benchmarks.tasks import TASK_MEASURES
 from benchmarks.report import machine, plot, table
 
 if TYPE_CHECKING:
     from benchmarks.measures import Rows
 
-MEASURES = {**LOCKS, **PRIMITIVES}
+MEASURES = {**LOCKS, **PRIMITIVES, **TASK_MEASURES}
 
 
 def main() -> int:

@@ -94,6 +94,28 @@ def marks(results: dict[str, Rows]) -> Iterator[Mark]:
         for count in (2, 4, 8):
             ratio = rows["interlock.Value.add()"][f"rate_{count}"] / rows["multiprocessing.Value"][f"rate_{count}"]
             yield Mark(f"Value.add(), {count} processes, by multiprocessing.Value's rate under its lock", ratio, False, 10)
+    if "tasks_free" in results:
+        rows = results["tasks_free"]
+        for name, peer in (
+            ("Lock", "Lock"),
+            ("RLock", "Lock"),
+            ("RWLock.read", "Lock"),
+            ("RWLock.write", "Lock"),
+            ("Semaphore", "Semaphore"),
+            ("BoundedSemaphore", "Semaphore"),
+        ):
+            ratio = rows[f"interlock.{name}"]["async_with_ns"] / rows[f"asyncio.{peer}"]["async_with_ns"]
+            yield Mark(f"`async with` {name}, by asyncio.{peer}'s time", ratio, True, 1.5)
+    if "tasks_handoff" in results:
+        rows = {name: row["median_us"] for name, row in results["tasks_handoff"].items()}
+        ours = rows["interlock.Lock, a task waits"]
+        bound = 2 * rows["interlock.Lock, a thread waits"] + rows["a turn of the event loop"]
+        yield Mark("hand-off to a task, by twice a thread's + a turn of the loop", ours / bound, True, 1)
+        yield Mark("hand-off to a task, times faster than AsyncFileLock's", rows["filelock.AsyncFileLock"] / ours, False, 20)
+    for name, row in results.get("tasks_waiting", {}).items():
+        if "interlock" in name:
+            yield Mark(f"10,000 tasks wait for {name}: bytes a wait", row["bytes_more"], True, 1024)
+            yield Mark(f"10,000 tasks wait for {name}: % of one core", row["cpu_percent"], True, 2)
 
 
 def table(results: dict[str, Rows]) -> str:

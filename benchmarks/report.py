@@ -37,6 +37,9 @@ TITLES = {
     "read_wait_ms": "longest wait to read, ms",
     "writes": "writes a second",
     "write_wait_ms": "longest wait to write, ms",
+    "async_with_ns": "`async with`, ns",
+    "bytes_more": "bytes a wait",
+    "threads": "threads",
 }
 HEADINGS = {
     "uncontended": "Nobody waiting",
@@ -58,6 +61,9 @@ HEADINGS = {
     "values": "A Value, nobody else there",
     "deaths": "One dies: until the others have gone on",
     "counting": "Increments a second of one Value",
+    "tasks_free": "In asyncio, nobody waiting",
+    "tasks_handoff": "From a release in another process until a waiter goes on",
+    "tasks_waiting": "10,000 tasks wait for",
 }
 
 
