@@ -20,8 +20,8 @@ from benchmarks import marks
 from benchmarks.floor import Floor
 from benchmarks.measures import MEASURES as LOCKS
 from benchmarks.primitives import PRIMITIVES
-from benchmarks.tasks import TASK_MEASURES
 from benchmarks.report import machine, plot, table
+from benchmarks.tasks import TASK_MEASURES
 
 if TYPE_CHECKING:
     from benchmarks.measures import Rows

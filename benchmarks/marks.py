@@ -111,7 +111,9 @@ def marks(results: dict[str, Rows]) -> Iterator[Mark]:
         ours = rows["interlock.Lock, a task waits"]
         bound = 2 * rows["interlock.Lock, a thread waits"] + rows["a turn of the event loop"]
         yield Mark("hand-off to a task, by twice a thread's + a turn of the loop", ours / bound, True, 1)
-        yield Mark("hand-off to a task, times faster than AsyncFileLock's", rows["filelock.AsyncFileLock"] / ours, False, 20)
+        yield Mark(
+            "hand-off to a task, times faster than AsyncFileLock's", rows["filelock.AsyncFileLock"] / ours, False, 20
+        )
     for name, row in results.get("tasks_waiting", {}).items():
         if "interlock" in name:
             yield Mark(f"10,000 tasks wait for {name}: bytes a wait", row["bytes_more"], True, 1024)

@@ -1,9 +1,9 @@
 """Waiting in asyncio tasks.
 
-The primitives themselves take the first step, in C; what comes here is what could not be had at once, as a Waiter. One Port
-for each loop and space looks at all of them, in the loop's own thread, when the engine's one listening thread says so. Waiters
-for the same thing stand in a queue, of which only the first is looked at: a thousand tasks that want one lock cost as much as
-one.
+The primitives themselves take the first step, in C; what comes here is what could not be had at once, as a Waiter. One
+Port for each loop and space looks at all of them, in the loop's own thread, when the engine's one listening thread says
+so. Waiters for the same thing stand in a queue, of which only the first is looked at: a thousand tasks that want one lock
+cost as much as one.
 
 A task that is cancelled finds its wait either pending, and abandons it, or granted, and gives back what it got.
 """

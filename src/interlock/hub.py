@@ -1,8 +1,8 @@
 """Waiting in gevent's greenlets.
 
-In a program whose threads gevent has replaced, a wait must not stop the thread, in which all greenlets run. So whoever would sleep
-in the engine lets the hub run instead, which looks at the waits of its greenlets as an asyncio loop does at those of its
-tasks. Greenlets stand for threads: a re-entrant lock belongs to the greenlet that took it.
+In a program whose threads gevent has replaced, a wait must not stop the thread, in which all greenlets run. So whoever
+would sleep in the engine lets the hub run instead, which looks at the waits of its greenlets as an asyncio loop does at
+those of its tasks. Greenlets stand for threads: a re-entrant lock belongs to the greenlet that took it.
 """
 
 from __future__ import annotations

@@ -63,7 +63,9 @@ def test_greenlets_exclude_each_other(directory, kind):
 def test_another_process_holds_it(directory):
     with Program(HOLDER, "x") as holder:
         assert holder.line() == "held"
-        with Program(PATCHED + """
+        with Program(
+            PATCHED
+            + """
     lock = interlock.Lock('x')
     waiting = gevent.spawn(lock.acquire)
     before = ticks
@@ -73,7 +75,8 @@ def test_another_process_holds_it(directory):
     print("waits", flush=True)
     assert waiting.get()
     print("has it", lock.recovered is not None)
-    """) as program:
+    """
+        ) as program:
             assert program.line() == "waits"
             holder.kill()
             assert program.end() == (0, "has it True\n", "")
@@ -165,12 +168,15 @@ def test_a_forked_child(directory):
 
 
 def test_asyncio_is_refused(directory):
-    with Program(PATCHED + """
+    with Program(
+        PATCHED
+        + """
     import asyncio
     lock = interlock.Lock("x")
     lock.acquire()
     asyncio.run(lock.acquire_async())
-    """) as program:
+    """
+    ) as program:
         status, _, err = program.end()
         assert status == 1
         assert "gevent has replaced" in err
