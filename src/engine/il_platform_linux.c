@@ -101,7 +101,10 @@ int il_thread_start(void *(*run)(void *), void *argument)
     sigset_t all, before;
     pthread_attr_t attributes;
     pthread_t thread;
+    static const int own_faults[] = {SIGBUS, SIGSEGV, SIGILL, SIGFPE, SIGTRAP}; /* blocked, they would end the process unheard */
     sigfillset(&all);
+    for (size_t i = 0; i < sizeof own_faults / sizeof *own_faults; i++)
+        sigdelset(&all, own_faults[i]);
     int failed = pthread_attr_init(&attributes);
     if (failed != 0)
         return -failed;

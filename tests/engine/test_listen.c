@@ -210,10 +210,37 @@ static void several_ports(void)
     }
 }
 
+/* The thread looks at the bells of a file that a stranger cuts off, and says that it is time to look. */
+static void listening_in_a_lost_space(void)
+{
+    char *path;
+    il_space *space = fresh(&path, 8), *other = view_of(space);
+    il_ref ref = find(space, "l");
+    il_port port;
+    CHECK_CODE(il_port_open(&port, space), IL_OK);
+    il_wait wait = listening(IL_FOREVER);
+    CHECK_CODE(try_lock(other, ref), IL_OK);
+    CHECK_CODE(il_mutex_lock(space, mutex_of(space, ref), il_ref_key(ref), HOLDER, &wait), IL_PENDING);
+    CHECK(il_port_expect(&port, wait.due_ns) == IL_OK);
+    CHECK(truncate(path, 0) == 0);
+    int code = IL_PENDING;
+    for (int turns = 0; code == IL_PENDING; turns++) {
+        CHECK(turns < 1000 && is_told(&port, 60000));
+        il_signal_hear(port.fd);
+        code = il_mutex_lock(space, mutex_of(space, ref), il_ref_key(ref), HOLDER, &wait);
+        CHECK(il_port_expect(&port, code == IL_PENDING ? wait.due_ns : 0) == IL_OK);
+    }
+    CHECK(code == IL_WIPED || code == IL_STALE);
+    il_port_close(&port);
+    il_space_close(other);
+    done(space, path);
+}
+
 const test listen_tests[] = {
     {"listening_for_a_lock", listening_for_a_lock},
     {"listening_slices", listening_slices},
     {"listening_for_every_kind", listening_for_every_kind},
     {"several_ports", several_ports},
+    {"listening_in_a_lost_space", listening_in_a_lost_space},
     {NULL, NULL},
 };
