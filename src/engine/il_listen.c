@@ -221,6 +221,7 @@ int il_port_expect(il_port *port, uint64_t due_ns)
     il_process *process = port->space->process;
     int failed = 0;
     pthread_mutex_lock(&process->ports_mutex);
+    bool begins = port->idle;
     port->idle = due_ns == 0;
     port->due_ns = due_ns != 0 ? due_ns : IL_FOREVER;
     if (!port->idle && port->listed) {
@@ -229,8 +230,8 @@ int il_port_expect(il_port *port, uint64_t due_ns)
             process->asleep_on = &process->nothing;
             failed = il_thread_start(listen, process);
             process->listening = failed == 0;
-        } else if (port->due_ns < process->planned_ns) {
-            poke(process);
+        } else if (begins || port->due_ns < process->planned_ns) {
+            poke(process); /* it may not sleep on this bell yet, or later than it should */
         }
     }
     pthread_mutex_unlock(&process->ports_mutex);
