@@ -1,5 +1,6 @@
 /* What the victims do, and what must be true after their death. */
 #include "il_hash.h"
+#include "il_platform.h"
 #include "stage.h"
 
 void nothing(void)
@@ -79,6 +80,58 @@ static void judge_waiter(void)
 {
     helper_must_finish(0, stage.was_owner);
     stage.was_owner = false;
+    judge_lock();
+}
+
+/* The victim holds the lock, the judge listens for it, the victim gives the lock back. */
+static il_wait judges_wait;
+
+static int listen_for_lock(void)
+{
+    return il_mutex_lock(stage.space, mutex_of(stage.lock), il_ref_key(stage.lock), TOKEN, &judges_wait);
+}
+
+static void meanwhile_listener(void)
+{
+    judges_wait = (il_wait){.deadline_ns = il_clock_ns() + hang_limit_ns, .listens = true};
+    JUDGED(listen_for_lock() == IL_PENDING, "not pending");
+}
+
+/* However far the victim came with its ringing, the listener gets the lock when it is due at latest. */
+static void judge_listener(void)
+{
+    int code;
+    while ((code = listen_for_lock()) == IL_PENDING) {
+        while (!il_wait_is_ripe(stage.space, &judges_wait, il_clock_ns()))
+            il_nap(100000);
+    }
+    JUDGED(code == IL_OK, il_status_name(code));
+    JUDGED(judges_wait.orphan == stage.was_owner, "the orphan mark is wrong");
+    il_mutex_unlock(stage.space, mutex_of(stage.lock), il_ref_key(stage.lock), 0);
+    stage.was_owner = false;
+    judge_lock();
+}
+
+/* The judge holds the lock, and the victim begins to listen for it. */
+static void meanwhile_held(void)
+{
+    CHECK_CODE(il_mutex_lock(stage.space, mutex_of(stage.lock), il_ref_key(stage.lock), TOKEN, &(il_wait){.deadline_ns = IL_NOW}),
+               IL_OK);
+}
+
+static void act_listen(void)
+{
+    judges_wait = (il_wait){.deadline_ns = IL_FOREVER, .listens = true};
+    listen_for_lock();
+    judges_wait.due_ns = 1; /* and again, at the end of a slice */
+    listen_for_lock();
+}
+
+static void judge_held(void)
+{
+    JUDGED(!stage.was_owner, "it has a lock that is held");
+    il_mutex_unlock(stage.space, mutex_of(stage.lock), il_ref_key(stage.lock), 0);
+    il_nap(4000000); /* a reservation that nobody uses is void after that */
     judge_lock();
 }
 
@@ -518,6 +571,8 @@ const scenario scenarios[] = {
     {"lock-unlock", 0, BY_STEPS, nothing, attach, nothing, act_lock_unlock, judge_lock_at_once, nothing, NULL},
     {"unlock-waiters", 0, BY_STEPS, nothing, prepare_hold, meanwhile_waiter, act_unlock, judge_waiter, nothing, NULL},
     {"unlock-reserved", 0, BY_STEPS, nothing, prepare_hold, meanwhile_reserver, act_unlock, judge_waiter, nothing, NULL},
+    {"unlock-listener", 0, BY_STEPS, nothing, prepare_hold, meanwhile_listener, act_unlock, judge_listener, nothing, NULL},
+    {"listen", 0, BY_STEPS, nothing, attach, meanwhile_held, act_listen, judge_held, nothing, NULL},
     {"lock-reserved", 0, BY_STEPS, nothing, attach, meanwhile_reserved, act_lock_unlock, judge_lock, nothing, NULL},
     {"lock-in-a-crowd", 0, BY_STEPS, nothing, attach, meanwhile_crowd, act_lock_unlock, judge_crowd, nothing, NULL},
     {"rlock", 0, BY_STEPS, nothing, attach, nothing, act_rlock, judge_rlock, nothing, NULL},
