@@ -1,9 +1,9 @@
 """Waiting in asyncio tasks.
 
-The primitives themselves take the first step, in C; what comes here is what could not be had at once, as a Waiter. One Port
-for each loop and space looks at all of them, in the loop's own thread, when the engine's one listening thread says so. Waiters
-for the same thing stand in a queue, of which only the first is looked at: a thousand tasks that want one lock cost as much as
-one.
+The primitives themselves take the first step, in C; what comes here is what could not be had at once, as a Waiter. One
+Port for each loop and space looks at all of them, in the loop's own thread, when the engine's one listening thread says
+so. Waiters for the same thing stand in a queue, of which only the first is looked at: a thousand tasks that want one lock
+cost as much as one.
 
 A task that is cancelled finds its wait either pending, and abandons it, or granted, and gives back what it got.
 """
@@ -73,7 +73,8 @@ class _Loop:
         loop.add_reader(self.port.fileno(), self.poll)
 
     def poll(self) -> None:
-        for wait, wait.result, wait.error in self.port.poll():
+        for wait, result, error in self.port.poll():
+            wait.result, wait.error = result, error
             wait.tell()
             self.leave(wait)
 
@@ -115,17 +116,31 @@ class _Loop:
 
 
 def _loop_of(space: Space) -> _Loop:
-    running = asyncio.get_running_loop()
+    try:
+        running = asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "a task can wait for this in asyncio's event loops only, and none is running here: in trio and others, let a "
+            "thread of theirs acquire it; outside of tasks, call the method without _async"
+        ) from None
     spaces = _loops.setdefault(running, {})
     loop = spaces.get(space)
     if loop is None or loop.port.inherited:
+        _forget_closed_loops()
         loop = spaces[space] = _Loop(running, space)
     return loop
 
 
+def _forget_closed_loops() -> None:
+    """What they leave goes with the garbage, some time; their descriptors go now."""
+    for loop in list(_loops):
+        if loop.is_closed():
+            _loops.pop(loop, None)
+
+
 async def settle(waiter: native.Waiter, queued: bool = True) -> Any:
     """Waits until the Waiter's act has come to its end. Returns what came of it."""
-    handle = waiter.handle
+    handle: native.Handle = waiter.handle
     loop = _loop_of(handle.space)
     wait = _Wait(waiter, (type(handle), handle._name) if queued else None)
     loop.enter(wait)

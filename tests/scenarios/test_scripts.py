@@ -29,7 +29,7 @@ def test_two_scripts(directory, tmp_path):
 def test_fork_inside_with(directory, tmp_path):
     assert run(command("fork_inside_with"), tmp_path).splitlines() == [
         "child: may I come in? False",
-        "child: may I release it? Lock 'fork-inside-with' is held by another process or thread: "
+        "child: may I release it? Lock 'fork-inside-with' is held by another process, thread or task: "
         "only its owner may release it (a forked child owns nothing that its parent holds)",
         "parent: still mine: True",
         "child: now it is mine: True",
