@@ -133,8 +133,9 @@ def _loop_of(space: Space) -> _Loop:
 
 def _forget_closed_loops() -> None:
     """What they leave goes with the garbage, some time; their descriptors go now."""
-    for loop in list(_loops):
-        if loop.is_closed():
+    for reference in _loops.keyrefs():  # a list: other threads' loops come meanwhile
+        loop = reference()
+        if loop is not None and loop.is_closed():
             _loops.pop(loop, None)
 
 
