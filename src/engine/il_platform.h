@@ -19,7 +19,8 @@ uint64_t il_clock_wall_ns(void);
  * 0: woken (a wake was used up); -EAGAIN: the value differs; -ETIMEDOUT; -EINTR. Nothing may be held. */
 int il_futex_wait(il_u32 *half, uint32_t expected, uint64_t deadline_ns);
 
-/* The same on several at once, of which `which` is told nothing: -ENOSYS where the kernel cannot (before Linux 5.16). */
+/* The same on several at once; which of them it was, is not told. Where the kernel cannot (before Linux 5.16, or in a container that
+ * forbids it), on the first alone, and for two milliseconds at most: look at all of them. */
 typedef struct {
     il_u32 *half;
     uint32_t expected;

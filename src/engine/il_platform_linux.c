@@ -56,6 +56,8 @@ int il_futex_wait(il_u32 *half, uint32_t expected, uint64_t deadline_ns)
 #define SYS_futex_waitv 449 /* the same on all processors; absent from older headers */
 #endif
 
+enum { LOOK_NS = 2000000 };
+
 int il_futex_wait_any(const il_watched *watched, int count, uint64_t deadline_ns)
 {
     struct {
@@ -72,6 +74,11 @@ int il_futex_wait_any(const il_watched *watched, int count, uint64_t deadline_ns
         waits[i].reserved = 0;
     }
     long woken = syscall(SYS_futex_waitv, waits, count, 0, &until, CLOCK_MONOTONIC);
+    if (woken < 0 && (errno == ENOSYS || errno == EPERM)) {
+        /* Before Linux 5.16, or in a container that forbids it: the first of them, and soon a look at all. */
+        uint64_t soon_ns = il_clock_ns() + LOOK_NS;
+        return il_futex_wait(watched[0].half, watched[0].expected, soon_ns < deadline_ns ? soon_ns : deadline_ns);
+    }
     return woken >= 0 ? 0 : -errno;
 }
 

@@ -73,7 +73,8 @@ class _Loop:
         loop.add_reader(self.port.fileno(), self.poll)
 
     def poll(self) -> None:
-        for wait, wait.result, wait.error in self.port.poll():
+        for wait, result, error in self.port.poll():
+            wait.result, wait.error = result, error
             wait.tell()
             self.leave(wait)
 
@@ -115,17 +116,32 @@ class _Loop:
 
 
 def _loop_of(space: Space) -> _Loop:
-    running = asyncio.get_running_loop()
+    try:
+        running = asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "a task can wait for this in asyncio's event loops only, and none is running here: in trio and others, let a "
+            "thread of theirs acquire it; outside of tasks, call the method without _async"
+        ) from None
     spaces = _loops.setdefault(running, {})
     loop = spaces.get(space)
     if loop is None or loop.port.inherited:
+        _forget_closed_loops()
         loop = spaces[space] = _Loop(running, space)
     return loop
 
 
+def _forget_closed_loops() -> None:
+    """What they leave goes with the garbage, some time; their descriptors go now."""
+    for reference in _loops.keyrefs():  # a list: other threads' loops come meanwhile
+        loop = reference()
+        if loop is not None and loop.is_closed():
+            _loops.pop(loop, None)
+
+
 async def settle(waiter: native.Waiter, queued: bool = True) -> Any:
     """Waits until the Waiter's act has come to its end. Returns what came of it."""
-    handle = waiter.handle
+    handle: native.Handle = waiter.handle
     loop = _loop_of(handle.space)
     wait = _Wait(waiter, (type(handle), handle._name) if queued else None)
     loop.enter(wait)

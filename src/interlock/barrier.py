@@ -50,9 +50,10 @@ class Barrier(native.Barrier):
         return super().__new__(cls, name, parties, action, timeout, space)
 
     async def wait_async(self, timeout: float | None = None) -> int:
-        """As wait(), in a task, while its loop goes on.
+        """As wait(), in a task, while its loop goes on. The action, if this is the last party, is called in the loop.
 
-        A task that is cancelled breaks the barrier, as one that is late does.
+        A task that is cancelled was not there: the barrier waits for another in its place, as asyncio.Barrier does. One
+        that is late breaks it. Returns a place, 0 to parties - 1; raises what wait does.
         """
         from interlock.aio import wait
 

@@ -60,19 +60,21 @@ class Condition(native.Condition):
             try:
                 left = next(waits)
             except StopIteration as end:
-                return end.value
+                result: T = end.value
+                return result
             self.wait(left)
 
     async def acquire_async(self, timeout: float | None = -1) -> bool:
-        """Take the condition's lock in a task, as the lock's acquire_async. `async with` does it, too."""
+        """Take the condition's lock in a task, as the lock's acquire_async does. `async with` does it, too."""
         from interlock.aio import acquire
 
         return await acquire(self, timeout)
 
     async def wait_async(self, timeout: float | None = None) -> bool:
-        """As wait(), in a task, while its loop goes on.
+        """As wait(), in a task, while its loop goes on: wait at most `timeout` seconds (None: for ever).
 
-        A task that is cancelled has the lock again before it goes, and what it was notified of goes to another.
+        A task that is cancelled has the lock again before it goes, and what it was notified of goes to another. Returns
+        whether it was notified; raises what wait does.
         """
         from interlock.aio import wait
 
@@ -80,13 +82,14 @@ class Condition(native.Condition):
         return notified
 
     async def wait_for_async(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
-        """As wait_for(), in a task, while its loop goes on."""
+        """As wait_for(), in a task, while its loop goes on. Cancelled, it has the lock again, as after wait_async()."""
         waits = _waits_for(predicate, timeout)
         while True:
             try:
                 left = next(waits)
             except StopIteration as end:
-                return end.value
+                result: T = end.value
+                return result
             await self.wait_async(left)
 
     def __reduce__(self) -> tuple[Any, ...]:

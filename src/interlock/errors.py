@@ -161,21 +161,21 @@ def from_engine(
             return NotHeld(f"{what} is not held: release it only after acquire", name=name, path=path)
         case "IL_NOT_OWNER":
             return NotOwner(
-                f"{what} is held by another process or thread: only its owner may release it "
+                f"{what} is held by another process, thread or task: only its owner may release it "
                 "(a forked child owns nothing that its parent holds)",
                 name=name,
                 path=path,
             )
         case "IL_DEADLOCK":
             advice = (
-                "this thread reads under it already, and would wait for itself: release, then acquire for writing, and "
-                "look again at what was read"
+                "this thread or task reads under it already, and would wait for itself: release, then acquire for writing, "
+                "and look again at what was read"
                 if kind and kind.__name__ == "WriteLock"
-                else "this thread writes under it, and would wait for itself: to go on reading, call downgrade()"
+                else "this thread or task writes under it, and would wait for itself: to go on reading, call downgrade()"
             )
             return DeadlockDetected(f"RWLock {name!r}: {advice}", name=name, path=path)
         case "IL_DEPTH":
-            return InterlockError(f"{what} is acquired too many times by one thread", name=name, path=path)
+            return InterlockError(f"{what} is acquired too many times by one thread or task", name=name, path=path)
         case "IL_KIND":
             was = KINDS.get(found_kind, f"kind {found_kind}")
             article = "an" if was[0] in "AEIOU" else "a"

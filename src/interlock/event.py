@@ -35,7 +35,10 @@ class Event(native.Event):
         return super().__new__(cls, name, space)
 
     async def wait_async(self, timeout: float | None = None) -> bool:
-        """As wait(), in a task, while its loop goes on."""
+        """As wait(), in a task, while its loop goes on: wait at most `timeout` seconds (None: for ever).
+
+        Returns whether it was set; raises what wait does.
+        """
         from interlock.aio import acquire
 
         return await acquire(self, timeout)

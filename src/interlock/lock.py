@@ -21,7 +21,8 @@ class Lock(LockLike, native.Lock):
         foreign_release: let this handle release the lock for another process that holds it.
 
     Fairness: a newcomer may overtake a sleeping waiter, for speed, until that has waited about a millisecond.
-    Re-entrance: none. A second acquire in one thread waits; with a timeout, it returns False.
+    Re-entrance: none. A second acquire in one thread or task waits; with a timeout, it returns False.
+    Tasks: `async with lock:` waits while the loop goes on. Any task or thread of the owning process may release.
     Fork: a forked child does not own what its parent holds; its release raises NotOwner.
     Owner's death: the lock is free at once for a try, and within some milliseconds for whoever sleeps; the next holder
     sees `recovered`.

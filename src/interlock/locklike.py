@@ -23,7 +23,7 @@ class LockLike(Base):
     __slots__ = ()
 
     def hold(self: L, timeout: float | None = -1, blocking: bool = True) -> native.Hold[L]:
-        """A context manager that takes the lock or raises AcquireTimeout.
+        """A context manager, for `with` and `async with`, that takes the lock or raises AcquireTimeout.
 
         Args:
             timeout: seconds to wait at most; -1 or None: for ever.
@@ -34,8 +34,8 @@ class LockLike(Base):
     async def acquire_async(self, timeout: float | None = -1) -> bool:
         """Take the lock in a task; wait for it at most `timeout` seconds (-1 or None: for ever). `async with` does it, too.
 
-        The loop goes on meanwhile. Who is cancelled has not taken it. Returns whether it was taken; raises what acquire
-        does.
+        The loop goes on meanwhile. Who is cancelled has not taken it. A timeout of 0: a try. release() gives it back.
+        Returns whether it was taken; raises what acquire does.
         """
         from interlock.aio import acquire
 

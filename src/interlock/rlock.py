@@ -14,6 +14,7 @@ class RLock(LockLike, native.RLock):
 
     Re-entrance: up to 2^32 - 1 times.
     Release: by the owning thread alone; others get NotOwner.
+    Tasks: in asyncio the owner is the task, and other tasks of its loop wait: `async with lock:`.
     Fork: the child's threads are not the owner, not even the copy of the thread that was.
     """
 

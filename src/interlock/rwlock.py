@@ -41,6 +41,7 @@ class RWLock:
     starves.
     Re-entrance: a thread that reads may read again, also while a writer waits. One that writes goes on reading by
     downgrade(); to ask for `read` instead, or for `write` while reading, raises DeadlockDetected.
+    Tasks: in asyncio each task is what a thread is elsewhere: `async with lock.read:`, `async with lock.write:`.
     Fork: a child neither reads nor writes because its parent does.
     Owner's death: a dead reader counts no longer; after a dead writer, `recovered` tells who it was.
 
@@ -78,7 +79,10 @@ class RWLock:
         def __enter__(self) -> None:
             raise TypeError("an RWLock has two sides: write `with lock.read:` or `with lock.write:`")
 
-        __exit__ = __aenter__ = __aexit__ = __enter__
+        def __aenter__(self) -> None:
+            raise TypeError("an RWLock has two sides: write `async with lock.read:` or `async with lock.write:`")
+
+        __exit__, __aexit__ = __enter__, __aenter__
 
     def downgrade(self) -> None:
         """From writing to reading, with nobody in between; `read.release()` ends it. So not inside `with lock.write`:

@@ -42,8 +42,8 @@ class Semaphore(native.Semaphore):
     async def acquire_async(self, timeout: float | None = None) -> bool:
         """Take a permit in a task; wait for it at most `timeout` seconds (None: for ever). `async with` does it, too.
 
-        The loop goes on meanwhile. Who is cancelled has taken none. Returns whether it was taken; raises what acquire
-        does.
+        The loop goes on meanwhile. Who is cancelled has taken none. release() gives it back. Returns whether it was
+        taken; raises what acquire does.
         """
         from interlock.aio import acquire
 

@@ -13,6 +13,7 @@ from interlock.space import find
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
     from typing import Any, Self
 
     from interlock.lock import Lock
@@ -250,6 +251,10 @@ class Under(Shared):
         """As of the lock that was given."""
         return self.get_lock().acquire(blocking, timeout)
 
+    async def acquire_async(self, timeout: float | None = -1) -> bool:
+        """As of the lock that was given."""
+        return await self.get_lock().acquire_async(timeout)
+
     def release(self) -> None:
         """As of the lock that was given."""
         self.get_lock().release()
@@ -263,6 +268,12 @@ class Under(Shared):
 
     def __exit__(self, *error: Any) -> None:
         self.get_lock().__exit__(*error)
+
+    def __aenter__(self) -> Awaitable[bool]:
+        return self.get_lock().__aenter__()
+
+    def __aexit__(self, *error: Any) -> Awaitable[None]:
+        return self.get_lock().__aexit__(*error)
 
 
 def _spec(ctype: Any) -> Any:

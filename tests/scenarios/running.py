@@ -127,8 +127,11 @@ class Server(Running):
         return True
 
     def get(self, path: str) -> str:
+        return self.ask("GET", path)
+
+    def ask(self, method: str, path: str) -> str:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=HANG_SECONDS)) as connection:
-            connection.request("GET", path)
+            connection.request(method, path)
             response = connection.getresponse()
             text = response.read().decode().rstrip("\n")
         assert response.status == http.client.OK, f"{path}: {response.status} {text}\n{self.output()}"

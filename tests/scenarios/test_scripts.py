@@ -26,10 +26,22 @@ def test_two_scripts(directory, tmp_path):
         assert consumer.output() == "took 500 jobs, from 'job 0' to 'job 499'\n"
 
 
+def test_asyncio_workers(directory, tmp_path):
+    assert run(command("asyncio_workers"), tmp_path) == "60 jobs of 5 customers are in journal.txt\n"
+    journal: dict[str, list[tuple[int, str]]] = {}
+    for line in (tmp_path / "journal.txt").read_text().splitlines():
+        customer, number, event = line.split()
+        journal.setdefault(customer, []).append((int(number), event))
+    for customer, events in journal.items():
+        for (number, begins), end in zip(events[::2], events[1::2], strict=True):
+            assert (begins, end) == ("begins", (number, "stopped" if number == 7 else "done")), customer
+    assert sorted(number for events in journal.values() for number, _ in events[::2]) == list(range(60))
+
+
 def test_fork_inside_with(directory, tmp_path):
     assert run(command("fork_inside_with"), tmp_path).splitlines() == [
         "child: may I come in? False",
-        "child: may I release it? Lock 'fork-inside-with' is held by another process or thread: "
+        "child: may I release it? Lock 'fork-inside-with' is held by another process, thread or task: "
         "only its owner may release it (a forked child owns nothing that its parent holds)",
         "parent: still mine: True",
         "child: now it is mine: True",

@@ -39,6 +39,34 @@ def signalling() -> None:
     assert_type(shared.downgrade(), None)
 
 
+async def tasks() -> None:
+    lock = interlock.Lock("orders")
+    assert_type(await lock.acquire_async(timeout=1.5), bool)
+    async with lock as taken:
+        assert_type(taken, bool)
+    async with lock.hold(timeout=2) as held:
+        assert_type(held, interlock.Lock)
+    async with interlock.RLock("again") as again:
+        assert_type(again, bool)
+    async with interlock.Semaphore("s", 3) as permit:
+        assert_type(permit, bool)
+    assert_type(await interlock.Semaphore("s", 3).acquire_async(timeout=None), bool)
+    async with interlock.BoundedSemaphore("b", 3):
+        assert_type(await interlock.BoundedSemaphore("b", 3).acquire_async(1.5), bool)
+    assert_type(await interlock.Event().wait_async(1.5), bool)
+    condition = interlock.Condition("c", lock)
+    assert_type(await condition.acquire_async(timeout=1.5), bool)
+    async with condition as taken:
+        assert_type(taken, bool)
+        assert_type(await condition.wait_async(1.5), bool)
+        assert_type(await condition.wait_for_async(lambda: 5), int)
+    assert_type(await interlock.Barrier("x", 3).wait_async(1.5), int)
+    shared = interlock.RWLock("r")
+    async with shared.read, shared.write.hold(timeout=1) as writing:
+        assert_type(writing.recovered, interlock.Owner | None)
+    assert_type(await shared.read.acquire_async(), bool)
+
+
 def spaces() -> None:
     with interlock.Space("shm:payments") as space:
         assert_type(space, interlock.Space)
@@ -52,5 +80,11 @@ def report(number: int, *, title: str = "") -> str:
     return f"{number} {title}"
 
 
-def decorated() -> None:
+@interlock.synchronized("report")
+async def report_async(number: int) -> str:
+    return f"{number}"
+
+
+async def decorated() -> None:
     assert_type(report(1, title="x"), str)
+    assert_type(await report_async(1), str)

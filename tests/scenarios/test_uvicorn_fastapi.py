@@ -1,0 +1,126 @@
+"""uvicorn: tasks in the event loops of several worker processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from contextlib import suppress
+from http.client import HTTPException
+
+import pytest
+
+import interlock
+from tests.scenarios.running import MISSING, Server, until
+
+pytest.importorskip("fastapi", reason=MISSING.format("fastapi"))
+pytest.importorskip("uvicorn", reason=MISSING.format("uvicorn"))
+
+CLIENTS, REQUESTS = 16, 25
+
+
+def order(server: Server) -> tuple[int, int]:
+    """The number of a new order, and the process that gave it."""
+    answer = json.loads(server.ask("POST", "/orders"))
+    return answer["number"], answer["process"]
+
+
+def load(server: Server, requests: int = REQUESTS) -> tuple[list[int], set[int]]:
+    """Clients that order, all at once. Returns the numbers, in order, and which processes gave them."""
+    answers: list[tuple[int, int]] = []
+    errors: list[BaseException] = []
+
+    def client() -> None:
+        try:
+            for _ in range(requests):
+                answers.append(order(server))
+        except BaseException as error:
+            errors.append(error)
+
+    clients = [threading.Thread(target=client) for _ in range(CLIENTS)]
+    for thread in clients:
+        thread.start()
+    for thread in clients:
+        thread.join()
+    assert errors == []
+    return sorted(number for number, _ in answers), {process for _, process in answers}
+
+
+def test_interlock_numbers_all(directory, tmp_path):
+    processes: set[int] = set()
+    total = 0
+    with Server("uvicorn_fastapi_orders", tmp_path) as server:
+
+        def numbers_all_in_several_processes() -> bool:
+            nonlocal total
+            numbers, served = load(server)
+            assert numbers == list(range(total + 1, total + CLIENTS * REQUESTS + 1))
+            total = int(server.get("/total"))
+            assert total == numbers[-1]
+            processes.update(served)
+            return len(processes) > 1
+
+        until(numbers_all_in_several_processes, server, "uvicorn uses one process only")
+        server.stop()
+
+
+def test_asyncio_loses_updates(directory, tmp_path):
+    with Server("uvicorn_fastapi_orders", tmp_path, COUNTER_LOCK="asyncio") as server:
+
+        def gives_numbers_twice() -> bool:
+            numbers, processes = load(server)
+            distinct = len(set(numbers))
+            assert distinct == len(numbers) or len(processes) > 1
+            return distinct < len(numbers)
+
+        until(gives_numbers_twice, server, "no number was given twice, for all that each process has a lock of its own")
+        server.stop()
+
+
+def test_workers_killed_while_they_hold_it(space, tmp_path):
+    """The tasks of the others go on, and so do those of the worker that uvicorn starts in its place."""
+    lock = interlock.Lock("orders", space=space)
+    with Server("uvicorn_fastapi_orders", tmp_path) as server:
+        numbers: list[int] = []
+        failed: list[Exception] = []
+        errors: list[BaseException] = []
+        killed: set[int] = set()
+        stop = threading.Event()
+
+        def client() -> None:
+            try:
+                while not stop.is_set():
+                    try:
+                        numbers.append(order(server)[0])
+                    except (ConnectionError, HTTPException) as error:  # when its worker was killed
+                        failed.append(error)
+            except BaseException as error:
+                errors.append(error)
+
+        def killed_while_holding() -> bool:
+            assert errors == []
+            owner = lock.owner
+            if owner:
+                with suppress(ProcessLookupError):
+                    os.kill(owner.pid, signal.SIGKILL)
+                    killed.add(owner.pid)
+            return lock.statistics().recoveries >= 3
+
+        clients = [threading.Thread(target=client) for _ in range(CLIENTS)]
+        for thread in clients:
+            thread.start()
+        try:
+            until(killed_while_holding, server, "nobody was killed while holding the lock")
+        finally:
+            stop.set()
+            for thread in clients:
+                thread.join()
+        before = int(server.get("/total"))
+        afterwards, processes = load(server, 5)
+        server.stop()
+    assert errors == []
+    assert len(set(numbers)) == len(numbers)
+    assert len(numbers) <= before <= len(numbers) + len(failed)
+    assert afterwards == list(range(before + 1, before + CLIENTS * 5 + 1))
+    assert not processes & killed
