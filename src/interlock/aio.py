@@ -92,12 +92,13 @@ class _Loop:
         queue.pop(wait, None)
         while queue and first:
             head = next(iter(queue))
-            if not head.step():
-                self.port.watch(head.waiter, False)
-                return
-            self.port.forget(head.waiter)
+            if not head.waiter.over:  # else poll() has found its end as well, and is about to tell
+                if not head.step():
+                    self.port.watch(head.waiter, False)
+                    return
+                self.port.forget(head.waiter)
+                head.tell()
             del queue[head]
-            head.tell()
         if not queue:
             del self.queues[wait.key]
 
