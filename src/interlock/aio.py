@@ -102,11 +102,13 @@ class _Loop:
         if not queue:
             del self.queues[wait.key]
 
-    def abandon(self, wait: _Wait) -> bool:
-        """Whether it goes on, to a good end."""
+    def abandon(self, wait: _Wait, may_wait: bool) -> bool:
+        """Whether it goes on, to a good end: not if that has to be waited for, and must not be."""
         goes_on = wait.waiter.abandon()
         if goes_on and wait.step():
             goes_on = False
+        if goes_on and not may_wait:
+            goes_on = wait.waiter.abandon()
         if goes_on:
             self.port.watch(wait.waiter, False)
         else:
@@ -134,7 +136,7 @@ async def settle(waiter: native.Waiter, queued: bool = True) -> Any:
         return await wait.future
     except BaseException as reason:
         if not waiter.over:
-            if loop.abandon(wait) and not isinstance(reason, GeneratorExit):
+            if loop.abandon(wait, may_wait=not isinstance(reason, GeneratorExit)):
                 await _to_the_end(wait)
         elif wait.error is None and wait.result is not False:
             waiter.give_back()
