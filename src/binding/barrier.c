@@ -167,10 +167,14 @@ static int barrier_take(Handle *handle, Act *act)
     return ACT_FAILED;
 }
 
-/* A task gives the wait up, as a thread does in which a signal handler raises. */
+/* A task gives the wait up: that breaks the barrier as being late does. Once the action runs, which decides, it only goes. */
 static bool barrier_abandon(Handle *handle, Act *act)
 {
-    if (act->stage == WAITS)
+    if (act->stage != WAITS)
+        return false;
+    act->wait.deadline_ns = IL_NOW;
+    int code = wait_for_others((Barrier *)handle, act);
+    if (code != IL_OK && code != IL_BROKEN)
         leave(handle->space->segment, act);
     return false;
 }

@@ -235,7 +235,7 @@ int hub_look(ModuleState *state)
 /* Whether a task is asked for the like of a thread's token. */
 static bool knows_tasks(const Handle *self)
 {
-    return self->kind == IL_KIND_RLOCK || self->kind == IL_KIND_RWLOCK || self->kind == IL_KIND_CONDITION;
+    return self->kind != IL_KIND_LOCK && self->kind != IL_KIND_SEMAPHORE && self->kind != IL_KIND_BOUNDED_SEMAPHORE;
 }
 
 PyObject *handle_aenter(PyObject *object, PyObject *Py_UNUSED(unused))

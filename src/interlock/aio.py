@@ -93,20 +93,23 @@ class _Loop:
         queue.pop(wait, None)
         while queue and first:
             head = next(iter(queue))
-            if not head.step():
-                self.port.watch(head.waiter, False)
-                return
-            self.port.forget(head.waiter)
+            if not head.waiter.over:  # else poll() has found its end as well, and is about to tell
+                if not head.step():
+                    self.port.watch(head.waiter, False)
+                    return
+                self.port.forget(head.waiter)
+                head.tell()
             del queue[head]
-            head.tell()
         if not queue:
             del self.queues[wait.key]
 
-    def abandon(self, wait: _Wait) -> bool:
-        """Whether it goes on, to a good end."""
+    def abandon(self, wait: _Wait, may_wait: bool) -> bool:
+        """Whether it goes on, to a good end: not if that has to be waited for, and must not be."""
         goes_on = wait.waiter.abandon()
         if goes_on and wait.step():
             goes_on = False
+        if goes_on and not may_wait:
+            goes_on = wait.waiter.abandon()
         if goes_on:
             self.port.watch(wait.waiter, False)
         else:
@@ -149,7 +152,7 @@ async def settle(waiter: native.Waiter, queued: bool = True) -> Any:
         return await wait.future
     except BaseException as reason:
         if not waiter.over:
-            if loop.abandon(wait) and not isinstance(reason, GeneratorExit):
+            if loop.abandon(wait, may_wait=not isinstance(reason, GeneratorExit)):
                 await _to_the_end(wait)
         elif wait.error is None and wait.result is not False:
             waiter.give_back()

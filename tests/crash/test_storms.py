@@ -1,4 +1,4 @@
-"""Short kill storms; `.ci/run` runs long ones."""
+"""Short storms; `.ci/run` runs long ones."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 from tests.support import HANG_SECONDS
 
 
-@pytest.mark.parametrize("storm", ["kill_storm", "kinds_storm"])
-def test_kill_storm(storm):
+@pytest.mark.parametrize(("storm", "seconds"), [("kill_storm", 5), ("kinds_storm", 5), ("cancel_storm", 3)])
+def test_storm(storm, seconds):
     done = subprocess.run(
-        [sys.executable, "-m", f"tests.crash.{storm}", "--seconds", "5"],
+        [sys.executable, "-m", f"tests.crash.{storm}", "--seconds", str(seconds)],
         capture_output=True,
         text=True,
         timeout=HANG_SECONDS,
