@@ -167,14 +167,10 @@ static int barrier_take(Handle *handle, Act *act)
     return ACT_FAILED;
 }
 
-/* A task gives the wait up: that breaks the barrier as being late does. Once the action runs, which decides, it only goes. */
+/* A task gives the wait up: it was not there, as a thread in which a signal handler raises. */
 static bool barrier_abandon(Handle *handle, Act *act)
 {
-    if (act->stage != WAITS)
-        return false;
-    act->wait.deadline_ns = IL_NOW;
-    int code = wait_for_others((Barrier *)handle, act);
-    if (code != IL_OK && code != IL_BROKEN)
+    if (act->stage == WAITS)
         leave(handle->space->segment, act);
     return false;
 }

@@ -1,10 +1,10 @@
-"""A cancel storm: a thousand tasks of one loop, cancelled at random moments, on names that other processes use without tasks.
+"""A cancel storm: a thousand tasks of one loop, cancelled at random moments, on names that other processes use, too.
 
     python -m tests.crash.cancel_storm --seconds 30
 
-Whoever enters writes a mark and finds it unchanged when it leaves, and counts in memory that all share. At the end the counts
-are as many as the visits, every lock and every permit can be had, and nothing of a wait is left. Of signalling kinds: what was
-produced was consumed, and no notification got lost.
+Whoever enters writes a mark and finds it unchanged when it leaves, and counts in memory that all share. At the end the
+counts are as many as the visits, every lock and every permit can be had, and nothing of a wait is left. Of signalling
+kinds: what was produced was consumed, and no notification got lost.
 """
 
 from __future__ import annotations
@@ -218,10 +218,20 @@ def storm(seconds: float, tasks: int, processes: int, seed: int) -> dict[str, ob
             wedged.append(f"{name}: waiters")
         for _ in range(permits):
             place.thing.release()
-    columns = {name: sum(words[base + which] for base in range(0, stop, len(WORDS))) for name, which in [
-        ("visits", VISITS), ("counted", COUNTER), ("overlaps", OVERLAPS)]}
-    return {**here.ended, **columns, "wedged": wedged, "inside": here.inside, "books": books, "stuck": stuck,
-            "failed": failed, "errors": errors[:3]}
+    columns = {
+        name: sum(words[base + which] for base in range(0, stop, len(WORDS)))
+        for name, which in [("visits", VISITS), ("counted", COUNTER), ("overlaps", OVERLAPS)]
+    }
+    return {
+        **here.ended,
+        **columns,
+        "wedged": wedged,
+        "inside": here.inside,
+        "books": books,
+        "stuck": stuck,
+        "failed": failed,
+        "errors": errors[:3],
+    }
 
 
 def main() -> int:

@@ -48,22 +48,6 @@ def test_closed_loops_keep_no_descriptors(space):
     assert len({asyncio.run(wait()) for _ in range(5)}) == 1
 
 
-def test_a_cancelled_party_was_not_there(space):
-    barrier = space.Barrier("start", parties=2)
-
-    async def main():
-        one = asyncio.create_task(barrier.wait_async())
-        await asyncio.sleep(0)
-        assert barrier.n_waiting == 1
-        one.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await one
-        assert (barrier.n_waiting, barrier.broken) == (0, False)
-        return sorted(await asyncio.gather(barrier.wait_async(), barrier.wait_async()))
-
-    assert asyncio.run(main()) == [0, 1]
-
-
 def test_with_in_a_coroutine_around_the_first_wait_of_a_task(directory):
     code = """
         import asyncio, interlock
