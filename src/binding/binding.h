@@ -280,6 +280,8 @@ il_wait wait_until(uint64_t deadline);
 int begin_act(Handle *self, Act *act, PyObject **waiter);
 /* Whether tasks count as owners from now on. 0, or -1 with an exception. */
 int tasks_begin(Handle *self);
+/* The same for a handle that is made where asyncio is there: a plain `with` in a coroutine is to be the task's, too. */
+int tasks_may_come(Handle *self);
 /* What a method of the asynchronous face returns for what begin_act said: the result, or the Waiter. */
 PyObject *begun(Handle *self, Act *act);
 PyObject *ready(ModuleState *state, PyObject *value);

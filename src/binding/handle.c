@@ -270,7 +270,7 @@ Handle *handle_make(PyTypeObject *type, PyObject *name, PyObject *space, uint8_t
         if (code == IL_INTERRUPTED && PyErr_CheckSignals() != 0)
             code = -1;
     }
-    if (code != 0) {
+    if (code != 0 || tasks_may_come(self) < 0) {
         Py_DECREF(self);
         return NULL;
     }

@@ -135,6 +135,21 @@ int begin_act(Handle *self, Act *act, PyObject **pending)
     return result;
 }
 
+/* Whether a task is asked for the like of a thread's token. Values and Arrays are re-entrant locks, too. */
+static bool knows_tasks(const Handle *self)
+{
+    return self->kind == IL_KIND_RLOCK || self->kind == IL_KIND_RWLOCK || self->kind == IL_KIND_CONDITION ||
+           self->kind == IL_KIND_VALUE || self->kind == IL_KIND_ARRAY;
+}
+
+int tasks_may_come(Handle *self)
+{
+    if (il_load_relaxed(&tasks_matter) || !knows_tasks(self) ||
+        PyDict_GetItemString(PyImport_GetModuleDict(), "asyncio.tasks") == NULL)
+        return 0;
+    return tasks_begin(self);
+}
+
 int tasks_begin(Handle *self)
 {
     ModuleState *state = state_of(Py_TYPE(self));
@@ -230,12 +245,6 @@ int hub_look(ModuleState *state)
     Py_XDECREF(answer);
     Py_DECREF(monkey);
     return patched <= 0 ? patched : lend_hub(state);
-}
-
-/* Whether a task is asked for the like of a thread's token. */
-static bool knows_tasks(const Handle *self)
-{
-    return self->kind != IL_KIND_LOCK && self->kind != IL_KIND_SEMAPHORE && self->kind != IL_KIND_BOUNDED_SEMAPHORE;
 }
 
 PyObject *handle_aenter(PyObject *object, PyObject *Py_UNUSED(unused))

@@ -73,7 +73,7 @@ static PyObject *release_with(Handle *self, unsigned flags)
         code = ref == 0 ? IL_NOT_HELD
                         : il_rlock_unlock(self->space->segment, mutex_of(self, ref), il_ref_key(ref), token, flags);
     }
-    /* By `with` in a coroutine, before any task of this process had waited: tasks had no tokens yet. */
+    /* By `with` in a coroutine, before tasks had tokens in this process: its handle is older than the import of asyncio. */
     if (code == IL_NOT_OWNER && token != this_token())
         code = il_rlock_unlock(self->space->segment, mutex_of(self, ref), il_ref_key(ref), this_token(), flags);
     return released(self, code);

@@ -49,15 +49,53 @@ def test_closed_loops_keep_no_descriptors(space):
 
 
 def test_with_in_a_coroutine_around_the_first_wait_of_a_task(directory):
+    """Even where the handle was made before there was asyncio, and knows nothing of tasks."""
     code = """
-        import asyncio, interlock
+        import interlock
+        lock = interlock.RLock("ledger")
+        import asyncio
         async def main():
-            with interlock.RLock("ledger"):
+            with lock:
                 async with interlock.RLock("orders"):
                     pass
-            return interlock.RLock("ledger").locked()
+            return lock.locked()
         print(asyncio.run(main()), flush=True)
     """
     with Program(code) as program:
         assert program.end() == (0, "False\n", "")
     assert not interlock.RLock("ledger").locked()
+
+
+@pytest.mark.parametrize(
+    "made", ['RLock("own")', 'Value("own", "q")', 'Array("own", "q", 2)', 'RWLock("own").write', 'Condition("own")']
+)
+def test_the_first_task_of_a_process_is_an_owner_already(directory, made):
+    code = """
+        import asyncio, interlock, sys
+        lock = eval("interlock." + sys.argv[1])
+        async def one():
+            with lock:
+                return await asyncio.create_task(other())
+        async def other():
+            return await asyncio.wait_for(lock.acquire_async(timeout=0.05), 10)
+        async def again():
+            async with lock:
+                return await asyncio.create_task(other())
+        print(asyncio.run(one() if sys.argv[2] == "with" else again()), flush=True)
+    """
+    for how in "with", "async with":
+        with Program(code, made, how) as program:
+            assert program.end() == (0, "False\n", "")
+
+
+def test_a_condition_taken_by_a_plain_with(directory):
+    code = """
+        import asyncio, interlock
+        changed = interlock.Condition("stock")
+        async def main():
+            with changed:
+                return await changed.wait_async(timeout=0.01)
+        print(asyncio.run(main()), flush=True)
+    """
+    with Program(code) as program:
+        assert program.end() == (0, "False\n", "")
