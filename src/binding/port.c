@@ -342,6 +342,7 @@ static PyMemberDef waiter_members[] = {
     {"owner", T_OBJECT, offsetof(Waiter, owner), 0, NULL},
     {"handle", T_OBJECT, offsetof(Waiter, handle), READONLY, NULL},
     {"over", T_BOOL, offsetof(Waiter, over), READONLY, NULL},
+    {"stage", T_UBYTE, offsetof(Waiter, act) + offsetof(Act, stage), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 

@@ -146,7 +146,8 @@ async def settle(waiter: native.Waiter, queued: bool = True) -> Any:
     """Waits until the Waiter's act has come to its end. Returns what came of it."""
     handle: native.Handle = waiter.handle
     loop = _loop_of(handle.space)
-    wait = _Wait(waiter, (type(handle), handle._name) if queued else None)
+    # One that has the gate of an RWLock already, which others in the queue wait for, does not stand behind them.
+    wait = _Wait(waiter, (type(handle), handle._name) if queued and not waiter.stage else None)
     loop.enter(wait)
     try:
         return await wait.future

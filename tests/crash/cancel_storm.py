@@ -101,8 +101,9 @@ class Storm:
         self.words, self.rng, self.tasks = words, random.Random(seed), tasks
         self.places = [Place(number, words) for number in range(PLACES)]
         self.mark = os.getpid() << 8
-        self.ended = {"went on": 0, "cancelled": 0, "late": 0}
+        self.ended: dict[str, float] = {"went on": 0, "cancelled": 0, "late": 0}
         self.inside = 0
+        self.unmoved: set[asyncio.Task[None] | None] = set()
 
     async def visit(self, place: Place) -> None:
         self.mark += 1
@@ -121,6 +122,12 @@ class Storm:
             if await place.thing.wait_for_async(lambda: self.words[place.base + ITEMS] > 0, self.rng.choice([None, 0.02])):
                 self.words[place.base + ITEMS] -= 1
             await self.visit(place)
+
+    async def produce(self, place: Place) -> None:
+        async with place.thing:
+            count = place.thing._waiters()
+            self.words[place.base + ITEMS] += count
+            place.thing.notify(count)
 
     async def once(self) -> None:
         place, how = self.rng.choice(self.places), self.rng.random()
@@ -144,12 +151,14 @@ class Storm:
                 place.thing.release()
 
     async def task(self) -> None:
+        me = asyncio.current_task()
         while True:
             try:
                 await self.once()
                 self.ended["went on"] += 1
             except TimeoutError:
                 self.ended["late"] += 1
+            self.unmoved.discard(me)
             await asyncio.sleep(0)
 
     async def run(self, seconds: float) -> None:
@@ -164,6 +173,14 @@ class Storm:
                 self.ended["cancelled"] += 1
                 if self.rng.random() < 0.1:
                     await asyncio.sleep(0)
+        # All that are left go on; consumers once there is something for each.
+        self.unmoved, began = set(tasks), time.monotonic()
+        while self.unmoved and time.monotonic() - began < 30:
+            for place in self.places:
+                if place.kind == "Condition":
+                    await self.produce(place)
+            await asyncio.sleep(0.01)
+        self.ended["all_went_on_after_s"] = round(time.monotonic() - began, 3)
         for task in tasks:
             task.cancel()
         for result in await asyncio.gather(*tasks, return_exceptions=True):
@@ -218,20 +235,10 @@ def storm(seconds: float, tasks: int, processes: int, seed: int) -> dict[str, ob
             wedged.append(f"{name}: waiters")
         for _ in range(permits):
             place.thing.release()
-    columns = {
-        name: sum(words[base + which] for base in range(0, stop, len(WORDS)))
-        for name, which in [("visits", VISITS), ("counted", COUNTER), ("overlaps", OVERLAPS)]
-    }
-    return {
-        **here.ended,
-        **columns,
-        "wedged": wedged,
-        "inside": here.inside,
-        "books": books,
-        "stuck": stuck,
-        "failed": failed,
-        "errors": errors[:3],
-    }
+    columns = {name: sum(words[base + which] for base in range(0, stop, len(WORDS))) for name, which in [
+        ("visits", VISITS), ("counted", COUNTER), ("overlaps", OVERLAPS)]}
+    return {**here.ended, **columns, "wedged": wedged, "inside": here.inside, "books": books, "unmoved": len(here.unmoved), "stuck": stuck,
+            "failed": failed, "errors": errors[:3]}
 
 
 def main() -> int:
@@ -249,7 +256,7 @@ def main() -> int:
         with contextlib.suppress(OSError):
             shutil.rmtree(home)
     print(f"cancel storm, seed {given.seed}: {seen}")
-    clean = not any(seen[what] for what in ("overlaps", "wedged", "inside", "books", "stuck", "failed", "errors"))
+    clean = not any(seen[what] for what in ("overlaps", "wedged", "inside", "books", "unmoved", "stuck", "failed", "errors"))
     return 0 if clean and seen["visits"] == seen["counted"] and seen["went on"] and seen["cancelled"] else 1
 
 

@@ -551,6 +551,29 @@ def test_downgrade(space, run):
     run(main)
 
 
+def test_a_writer_who_has_the_gate_stands_behind_nobody(space):
+    """It came later than another, who was not looked at while the gate was free, and waits for a reader to leave."""
+    lock = space.RWLock("x")
+
+    async def main():
+        with Holder(lock.write):
+            (first,) = await waiting(lock.write.acquire_async())
+        with held_elsewhere(lock.read):
+            time.sleep(0.01)  # longer than the gate is reserved for the first
+            second = lock.write.acquire_async()
+            future = second.send(None)
+            assert await asyncio.create_task(lock.read.acquire_async(0)) is False  # the gate is taken
+        while not future.done():
+            await asyncio.sleep(0.001)
+        with pytest.raises(StopIteration):
+            second.send(None)
+        assert not first.done()
+        lock.write.release()
+        assert await first
+
+    in_loop(main)
+
+
 def test_an_rwlock_itself_is_refused(space):
     async def main():
         with pytest.raises(TypeError, match="two sides"):
