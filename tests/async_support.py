@@ -78,7 +78,7 @@ def poll(space):
 
 
 def is_free(thing):
-    """Whether another thread can have it: at once, but that a lock may be reserved some milliseconds for a task that is gone."""
+    """Whether another thread can have it: at once, unless it is reserved for some milliseconds for a task that is gone."""
     thing = blocker_of(thing)
     return in_thread(lambda: thing.acquire(timeout=5) and thing.release() is None)
 

@@ -235,10 +235,21 @@ def storm(seconds: float, tasks: int, processes: int, seed: int) -> dict[str, ob
             wedged.append(f"{name}: waiters")
         for _ in range(permits):
             place.thing.release()
-    columns = {name: sum(words[base + which] for base in range(0, stop, len(WORDS))) for name, which in [
-        ("visits", VISITS), ("counted", COUNTER), ("overlaps", OVERLAPS)]}
-    return {**here.ended, **columns, "wedged": wedged, "inside": here.inside, "books": books, "unmoved": len(here.unmoved), "stuck": stuck,
-            "failed": failed, "errors": errors[:3]}
+    columns = {
+        name: sum(words[base + which] for base in range(0, stop, len(WORDS)))
+        for name, which in [("visits", VISITS), ("counted", COUNTER), ("overlaps", OVERLAPS)]
+    }
+    return {
+        **here.ended,
+        **columns,
+        "wedged": wedged,
+        "inside": here.inside,
+        "books": books,
+        "unmoved": len(here.unmoved),
+        "stuck": stuck,
+        "failed": failed,
+        "errors": errors[:3],
+    }
 
 
 def main() -> int:
@@ -256,7 +267,8 @@ def main() -> int:
         with contextlib.suppress(OSError):
             shutil.rmtree(home)
     print(f"cancel storm, seed {given.seed}: {seen}")
-    clean = not any(seen[what] for what in ("overlaps", "wedged", "inside", "books", "unmoved", "stuck", "failed", "errors"))
+    wrong = ("overlaps", "wedged", "inside", "books", "unmoved", "stuck", "failed", "errors")
+    clean = not any(seen[what] for what in wrong)
     return 0 if clean and seen["visits"] == seen["counted"] and seen["went on"] and seen["cancelled"] else 1
 
 
