@@ -209,6 +209,8 @@ void handle_dealloc(PyObject *object);
 
 /* How often this process has forked. */
 extern il_u32 forks;
+/* … and of how many forks it is the child, or the child's child. */
+extern il_u32 forked_from;
 
 /* What an engine function does with the object that a handle refers to. */
 typedef int (*operation)(il_space *, il_ref, il_wait *, void *argument);

@@ -10,6 +10,7 @@ THREAD_LOCAL uint64_t thread_token;
 THREAD_LOCAL bool thread_is_main;
 static il_u32 tokens;
 il_u32 forks;
+il_u32 forked_from;
 
 ModuleState *state_of(PyTypeObject *type)
 {

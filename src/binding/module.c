@@ -55,6 +55,7 @@ static void after_fork_parent(void)
 
 static void after_fork_child(void)
 {
+    il_add_relaxed(&forked_from, 1);
     after_fork(true);
     thread_token = 0;
     forget_reads();

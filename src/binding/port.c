@@ -107,7 +107,7 @@ static PyObject *outcome(Waiter *self, int result)
 static PyObject *step(Waiter *self)
 {
     /* Another process's place in the queue and word of the lock. */
-    if (self->made_at != il_load_relaxed(&forks)) {
+    if (self->made_at != il_load_relaxed(&forked_from)) {
         self->over = true;
         PyErr_SetString(PyExc_RuntimeError, "this task began to wait before its process was forked: the child has no part in that");
         return NULL;
@@ -126,7 +126,7 @@ int begin_act(Handle *self, Act *act, PyObject **pending)
     int result = act->take(self, act);
     waiter->handle = (Handle *)Py_NewRef(self);
     waiter->act = *act;
-    waiter->made_at = il_load_relaxed(&forks);
+    waiter->made_at = il_load_relaxed(&forked_from);
     waiter->over = result != ACT_PENDING;
     if (result == ACT_PENDING)
         *pending = (PyObject *)waiter;
@@ -296,7 +296,7 @@ static PyObject *waiter_abandon(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     Waiter *self = (Waiter *)object;
     bool goes_on = false;
-    if (!self->over && self->act.abandon != NULL && self->made_at == il_load_relaxed(&forks))
+    if (!self->over && self->act.abandon != NULL && self->made_at == il_load_relaxed(&forked_from))
         goes_on = self->act.abandon(self->handle, &self->act);
     self->over = !goes_on;
     return PyBool_FromLong(goes_on);
@@ -322,7 +322,7 @@ static void waiter_dealloc(PyObject *object)
     Waiter *self = (Waiter *)object;
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);
-    if (!self->over && self->act.abandon != NULL && self->made_at == il_load_relaxed(&forks) &&
+    if (!self->over && self->act.abandon != NULL && self->made_at == il_load_relaxed(&forked_from) &&
         self->act.abandon(self->handle, &self->act))
         self->act.abandon(self->handle, &self->act);
     Py_CLEAR(self->owner);
@@ -445,7 +445,7 @@ static PyObject *port_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (self == NULL)
         return NULL;
     self->space = (SpaceObject *)Py_NewRef(space);
-    self->made_at = il_load_relaxed(&forks);
+    self->made_at = il_load_relaxed(&forked_from);
     int code = il_port_open(&self->port, self->space->segment);
     self->open = code == IL_OK;
     if (code != IL_OK) {

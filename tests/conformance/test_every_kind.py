@@ -1,4 +1,4 @@
-"""One suite for every kind: the same cases, under every way of starting a process.
+"""One suite for every kind: the same cases, under every way of starting a process, in threads and in tasks.
 
 Kinds that are held: what one process has no other can have, whoever is killed. Kinds that signal: who waits goes on when it
 may, whoever else was killed.
@@ -6,12 +6,14 @@ may, whoever else was killed.
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import signal
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +24,7 @@ import interlock.space
 from tests.support import HANG_SECONDS, Program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
     from multiprocessing.context import BaseContext
 
 
@@ -88,17 +90,44 @@ def kind(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def hold(thing: Any, ready: Any, go: Any) -> None:
-    thing.acquire()
-    ready.set()
-    go.wait(HANG_SECONDS)
-    thing.release()
+@pytest.fixture(params=[False, True], ids=["threads", "tasks"])
+def tasks(request: pytest.FixtureRequest, kind: str) -> bool:
+    """Whether the children acquire in tasks, which multiprocessing's face does not know."""
+    if request.param and kind.startswith("mp."):
+        pytest.skip("multiprocessing has no asynchronous face")
+    return request.param
 
 
-def take(thing: Any, ready: Any) -> None:
-    ready.release()
-    thing.acquire()
-    thing.release()
+def driven(tasks: bool, coroutine: Coroutine[Any, Any, None]) -> None:
+    """Runs it in a task, or here, where it awaits nothing."""
+    if tasks:
+        asyncio.run(coroutine)
+        return
+    with pytest.raises(StopIteration):
+        coroutine.send(None)
+
+
+async def acquire(thing: Any, tasks: bool) -> None:
+    assert await thing.acquire_async() if tasks else thing.acquire()
+
+
+def hold(thing: Any, tasks: bool, ready: Any, go: Any) -> None:
+    async def act() -> None:
+        await acquire(thing, tasks)
+        ready.set()
+        go.wait(HANG_SECONDS)
+        thing.release()
+
+    driven(tasks, act())
+
+
+def take(thing: Any, ready: Any, tasks: bool) -> None:
+    async def act() -> None:
+        ready.release()
+        await acquire(thing, tasks)
+        thing.release()
+
+    driven(tasks, act())
 
 
 def started(context: BaseContext, target: Callable[..., None], *args: Any) -> Any:
@@ -113,10 +142,10 @@ def killed(process: Any) -> None:
     assert process.exitcode == -signal.SIGKILL
 
 
-def test_as_an_argument(context, kind):
+def test_as_an_argument(context, kind, tasks):
     """It is the same object in the child, anonymous as it may be."""
     thing, ready, go = make(kind, None), context.Event(), context.Event()
-    child = started(context, hold, thing, ready, go)
+    child = started(context, hold, thing, tasks, ready, go)
     assert ready.wait(HANG_SECONDS)
     assert not thing.acquire(False)
     go.set()
@@ -126,9 +155,9 @@ def test_as_an_argument(context, kind):
     thing.release()
 
 
-def test_holder_killed(context, kind):
+def test_holder_killed(context, kind, tasks):
     thing, ready, go = make(kind, None), context.Event(), context.Event()
-    child = started(context, hold, thing, ready, go)
+    child = started(context, hold, thing, tasks, ready, go)
     assert ready.wait(HANG_SECONDS)
     killed(child)
     assert thing.acquire(False) is HELD[kind].returns
@@ -139,11 +168,11 @@ def test_holder_killed(context, kind):
     thing.release()
 
 
-def test_waiter_killed(context, kind):
+def test_waiter_killed(context, kind, tasks):
     """Nobody is any the worse for it."""
     thing = make(kind, None)
     thing.acquire()
-    children = waiters(context, take, thing, 3)
+    children = waiters(context, partial(take, tasks=tasks), thing, 3)
     killed(children[0])
     thing.release()
     all_went_on(children[1:])
@@ -151,15 +180,23 @@ def test_waiter_killed(context, kind):
     thing.release()
 
 
-def count(thing: Any, path: str, turns: int) -> None:
-    def work() -> None:
+def count(thing: Any, tasks: bool, path: str, turns: int) -> None:
+    async def act() -> None:
         for _ in range(turns):
-            thing.acquire()
+            await acquire(thing, tasks)
             with open(path, "r+") as file:
                 number = int(file.read())
                 file.seek(0)
                 file.write(str(number + 1))
             thing.release()
+            if tasks:
+                await asyncio.sleep(0)
+
+    async def both() -> None:
+        await asyncio.gather(act(), act())
+
+    def work() -> None:
+        driven(tasks, both() if tasks else act())
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
@@ -168,15 +205,15 @@ def count(thing: Any, path: str, turns: int) -> None:
         thread.join()
 
 
-def test_exclusion(context, kind, tmp_path):
-    """Two threads in each of three processes count in a file."""
+def test_exclusion(context, kind, tasks, tmp_path):
+    """Two threads, each of two tasks if of any, in each of three processes count in a file."""
     thing, path = make(kind, None), tmp_path / "count"
     path.write_text("0")
-    children = [started(context, count, thing, str(path), 50) for _ in range(3)]
+    children = [started(context, count, thing, tasks, str(path), 50) for _ in range(3)]
     for child in children:
         child.join(HANG_SECONDS)
         assert child.exitcode == 0
-    assert path.read_text() == "300"
+    assert path.read_text() == ("600" if tasks else "300")
 
 
 @pytest.mark.parametrize("kind", [name for name in HELD if not name.startswith("mp.")], indirect=True)
