@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 
@@ -40,7 +39,10 @@ def test_no_thread_without_a_wait_and_one_for_all(directory):
             time.sleep(0.01)
         asyncio.run(pending())  # it begins again
         print("done")
-    """.replace("        for lock in locks:\n                lock.acquire()", "        for lock in locks:\n                lock.acquire(timeout=0)")
+    """.replace(
+        "        for lock in locks:\n                lock.acquire()",
+        "        for lock in locks:\n                lock.acquire(timeout=0)",
+    )
     with Program(code) as program:
         assert program.line() == "done"
 

@@ -48,7 +48,7 @@ def test_closed_loops_keep_no_descriptors(space):
     assert len({asyncio.run(wait()) for _ in range(5)}) == 1
 
 
-def test_with_in_a_coroutine_around_the_first_wait_of_a_task(directory):
+def test_with_in_a_coroutine_around_the_first_wait_of_a_task(space):
     """Even where the handle was made before there was asyncio, and knows nothing of tasks."""
     code = """
         import interlock
@@ -63,7 +63,7 @@ def test_with_in_a_coroutine_around_the_first_wait_of_a_task(directory):
     """
     with Program(code) as program:
         assert program.end() == (0, "False\n", "")
-    assert not interlock.RLock("ledger").locked()
+    assert not space.RLock("ledger").locked()
 
 
 @pytest.mark.parametrize(
