@@ -7,7 +7,6 @@ import os
 
 import pytest
 
-import interlock
 from tests.support import Program, held_elsewhere
 
 
