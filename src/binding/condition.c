@@ -246,7 +246,15 @@ static int take_back_whatever(Condition *self, Act *act)
 {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    int result = take_back(self, act);
+    int result;
+    while ((result = take_back(self, act)) == ACT_FAILED && !PyErr_ExceptionMatches(PyExc_Exception)) {
+        /* A greenlet is being killed: it goes with the lock. */
+        Py_XDECREF(type);
+        Py_XDECREF(value);
+        Py_XDECREF(traceback);
+        PyErr_Fetch(&type, &value, &traceback);
+        act->failed = true;
+    }
     if (result == ACT_FAILED)
         chain_error(type, value, traceback);
     else

@@ -547,12 +547,21 @@ il_wait wait_until(uint64_t deadline)
     return (il_wait){.deadline_ns = deadline, .restless = this_token() != 0 && thread_is_main};
 }
 
+/* Having to wait long for one of the engine's own locks is not the end of the caller's time. */
+static int call_listening(il_space *space, operation call, il_ref ref, il_wait *wait, void *argument)
+{
+    int code = call(space, ref, wait, argument);
+    return code == IL_TIMEDOUT && il_clock_ns() < wait->deadline_ns ? il_wait_later(space, wait) : code;
+}
+
 int call_asleep(Handle *self, operation call, il_ref ref, il_wait *wait, void *argument)
 {
     il_space *space = self->space->segment;
     ModuleState *state = state_of(Py_TYPE(self));
     int code;
-    if (wait->deadline_ns == IL_NOW || wait->listens)
+    if (wait->listens)
+        return call_listening(space, call, ref, wait, argument);
+    if (wait->deadline_ns == IL_NOW)
         return call(space, ref, wait, argument);
     if (state == NULL || hub_look(state) < 0)
         return PERFORM_FAILED;
@@ -562,9 +571,10 @@ int call_asleep(Handle *self, operation call, il_ref ref, il_wait *wait, void *a
         Py_END_ALLOW_THREADS;
         return code;
     }
+    wait->restless = false; /* the hub lets signal handlers run */
     do {
         wait->listens = true;
-        code = call(space, ref, wait, argument);
+        code = call_listening(space, call, ref, wait, argument);
         wait->listens = false;
     } while (code == IL_PENDING && (code = hub_sleep(self, wait)) == IL_OK);
     return code;

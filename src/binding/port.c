@@ -87,6 +87,7 @@ typedef struct {
     size_t place;    /* in the port's heap */
     uint64_t due_ns;
     uint32_t made_at; /* how often this process had forked */
+    bool stepping, dropped; /* a step is under way; the wait was abandoned meanwhile */
     bool dormant;     /* others stand before it: looked at for its deadline alone */
     bool over;
 } Waiter;
@@ -112,7 +113,23 @@ static PyObject *step(Waiter *self)
         PyErr_SetString(PyExc_RuntimeError, "this task began to wait before its process was forked: the child has no part in that");
         return NULL;
     }
-    return outcome(self, self->act.take(self->handle, &self->act));
+    /* What it runs, on_recover or an action, runs for the task, and may end the task's wait. */
+    uint64_t before = acting_for;
+    acting_for = self->act.token;
+    self->stepping = true;
+    int result = self->act.take(self->handle, &self->act);
+    self->stepping = false;
+    if (self->dropped) {
+        if (result == ACT_DONE && self->act.undo != NULL)
+            Py_XDECREF(self->act.undo((PyObject *)self->handle, NULL));
+        else if (result == ACT_PENDING && self->act.abandon != NULL && self->act.abandon(self->handle, &self->act))
+            self->act.abandon(self->handle, &self->act);
+        if (PyErr_Occurred())
+            PyErr_WriteUnraisable((PyObject *)self);
+        result = ACT_NOT_IN_TIME;
+    }
+    acting_for = before;
+    return outcome(self, result);
 }
 
 int begin_act(Handle *self, Act *act, PyObject **pending)
@@ -280,9 +297,10 @@ static PyObject *waiter_give_back(PyObject *object, PyObject *Py_UNUSED(ignored)
     Waiter *self = (Waiter *)object;
     if (self->act.undo == NULL)
         Py_RETURN_NONE;
+    uint64_t before = acting_for;
     acting_for = self->act.token; /* the task may be gone */
     PyObject *done = self->act.undo((PyObject *)self->handle, NULL);
-    acting_for = 0;
+    acting_for = before;
     return done;
 }
 
@@ -296,6 +314,10 @@ static PyObject *waiter_abandon(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     Waiter *self = (Waiter *)object;
     bool goes_on = false;
+    if (self->stepping) {
+        self->dropped = true;
+        Py_RETURN_FALSE;
+    }
     if (!self->over && self->act.abandon != NULL && self->made_at == il_load_relaxed(&forked_from))
         goes_on = self->act.abandon(self->handle, &self->act);
     self->over = !goes_on;
@@ -487,15 +509,16 @@ static PyObject *port_watch(PyObject *object, PyObject *args)
         put(self, self->used++, (Waiter *)Py_NewRef(waiter));
     }
     set_due(self, waiter);
-    if (expect(self) < 0)
-        return NULL;
+    int failed = expect(self);
     /* It was rung up before there was anybody to be told, perhaps. */
-    if (!dormant && il_wait_is_ripe(self->space->segment, &waiter->act.wait, 0)) {
+    if (!failed && !dormant && il_wait_is_ripe(self->space->segment, &waiter->act.wait, 0)) {
         waiter->due_ns = 1;
         sift(self, waiter->place);
-        return expect(self) == 0 ? Py_NewRef(Py_None) : NULL;
+        failed = expect(self);
     }
-    Py_RETURN_NONE;
+    if (failed)
+        unwatch(waiter);
+    return failed ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *port_forget(PyObject *object, PyObject *given)
@@ -540,7 +563,8 @@ static PyObject *candidates(Port *self, uint64_t now)
 static PyObject *port_poll(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     Port *self = (Port *)object;
-    il_signal_hear(self->port.fd);
+    if (self->port.listed) /* else it is the parent's to hear */
+        il_signal_hear(self->port.fd);
     PyObject *found = candidates(self, il_clock_ns()), *done = found != NULL ? PyList_New(0) : NULL;
     for (Py_ssize_t i = 0; done != NULL && i < PyList_GET_SIZE(found); i++) {
         Waiter *waiter = (Waiter *)PyList_GET_ITEM(found, i);
@@ -548,7 +572,8 @@ static PyObject *port_poll(PyObject *object, PyObject *Py_UNUSED(ignored))
             continue;
         PyObject *result = step(waiter), *error = NULL;
         if (result == Py_None) {
-            set_due(self, waiter);
+            if (waiter->port == self)
+                set_due(self, waiter);
             Py_DECREF(result);
             continue;
         }
@@ -565,14 +590,15 @@ static PyObject *port_poll(PyObject *object, PyObject *Py_UNUSED(ignored))
                                         error != NULL ? error : Py_None);
         Py_XDECREF(result);
         Py_XDECREF(error);
-        unwatch(waiter);
+        if (waiter->port == self)
+            unwatch(waiter);
         if (entry == NULL || PyList_Append(done, entry) < 0)
             Py_CLEAR(done);
         Py_XDECREF(entry);
     }
     Py_XDECREF(found);
     if (done != NULL && expect(self) < 0)
-        Py_CLEAR(done);
+        PyErr_WriteUnraisable(object); /* what is done has to be told in any case */
     return done;
 }
 

@@ -131,9 +131,12 @@ static void unlock_and_wake(il_space *space, il_ref ref)
 }
 
 /* At the end of a slice: breaks the barrier if a party is found dead. `index`: our own record, or 0. */
-static int look_after(il_space *space, il_ref ref, uint32_t index)
+static int look_after(il_space *space, il_ref ref, uint32_t index, const il_wait *wait)
 {
-    int code = begin(space, ref, NULL);
+    il_wait inside = il__wait_inside(wait);
+    int code = begin(space, ref, wait->listens ? &inside : NULL);
+    if (code == IL_TIMEDOUT)
+        return IL_OK; /* at the end of the next slice, then */
     if (code != IL_OK)
         return code;
     uint32_t dead;
@@ -164,10 +167,10 @@ static int enter(il_space *space, il_ref ref, uint32_t index, uint32_t *place, u
     return last ? IL_LAST : IL_OK;
 }
 
-int il_barrier_enter(il_space *space, il_ref ref, const il_wait *wait, il_ticket *ticket, uint32_t *place)
+int il_barrier_enter(il_space *space, il_ref ref, il_wait *wait, il_ticket *ticket, uint32_t *place)
 {
     int code = il__record_new(space, ticket);
-    il_wait outside = {.deadline_ns = IL_FOREVER};
+    il_wait own = {.deadline_ns = IL_FOREVER}, *outside = wait->listens ? wait : &own;
     while (code == IL_OK) {
         uint32_t round = 0;
         code = begin(space, ref, wait);
@@ -177,9 +180,9 @@ int il_barrier_enter(il_space *space, il_ref ref, const il_wait *wait, il_ticket
         il__object_unlock(space, ref);
         if (code != IL_BUSY)
             break;
-        code = il__wait_sleep(space, &state_of(space, ref)->queue.round, round, 0, &outside, il_clock_ns());
+        code = il__wait_sleep(space, &state_of(space, ref)->queue.round, round, 0, outside, il_clock_ns());
         if (code == IL_BUSY) {
-            code = look_after(space, ref, 0);
+            code = look_after(space, ref, 0, wait);
             if (code == IL_OK && wait->restless)
                 code = IL_INTERRUPTED;
         }
@@ -234,7 +237,7 @@ int il_barrier_wait(il_space *space, il_ref ref, il_ticket ticket, il_wait *wait
         }
         int code = il__wait_sleep(space, state, IL_WAIT_WAITING, 0, wait, now);
         if (code == IL_BUSY) {
-            code = look_after(space, ref, (uint32_t)ticket);
+            code = look_after(space, ref, (uint32_t)ticket, wait);
             if (code == IL_OK && wait->restless)
                 code = IL_INTERRUPTED;
         }

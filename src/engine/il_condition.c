@@ -110,10 +110,14 @@ void il_condition_wake(il_space *space, il_ref ref, uint32_t asleep)
 
 /* Looks after those before us who were notified and have not left yet: if one is dead, its notification goes to another.
  * Behind us nobody can be, since we live and wait. */
-static int look_after(il_space *space, il_ref ref, uint32_t index)
+static int look_after(il_space *space, il_ref ref, uint32_t index, const il_wait *wait)
 {
     uint32_t dead = 0;
-    int code = il__object_lock(space, ref, NULL);
+    il_wait inside = il__wait_inside(wait);
+    const il_wait *how = wait->listens ? &inside : NULL;
+    int code = il__object_lock(space, ref, how);
+    if (code == IL_TIMEDOUT)
+        return IL_OK; /* at the end of the next slice, then */
     if (code != IL_OK)
         return code;
     uint32_t at = il_load_relaxed(&il_ref_cell(space, ref)->state.queue.first);
@@ -125,7 +129,8 @@ static int look_after(il_space *space, il_ref ref, uint32_t index)
     il__object_unlock(space, ref);
     if (owner != 0)
         il_reap(space, owner); /* or another does: then the next slice finds the record left */
-    return dead != 0 ? il_condition_notify(space, ref, NULL, 0, NULL) : IL_OK;
+    code = dead != 0 ? il_condition_notify(space, ref, how, 0, NULL) : IL_OK;
+    return code == IL_TIMEDOUT ? IL_OK : code;
 }
 
 int il_condition_wait(il_space *space, il_ref ref, il_ticket ticket, il_wait *wait)
@@ -145,7 +150,7 @@ int il_condition_wait(il_space *space, il_ref ref, il_ticket ticket, il_wait *wa
             continue;
         int code = il__wait_sleep(space, state, IL_WAIT_ASLEEP, 0, wait, now);
         if (code == IL_BUSY) {
-            code = look_after(space, ref, (uint32_t)ticket);
+            code = look_after(space, ref, (uint32_t)ticket, wait);
             if (code == IL_OK && wait->restless)
                 code = IL_INTERRUPTED;
         }

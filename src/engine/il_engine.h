@@ -226,6 +226,9 @@ static inline uint32_t il_bucket_of(const il_space *space, const il_u32 *futex)
 }
 _Static_assert(IL_BUCKETS == 256, "a bucket is 8 bits");
 
+/* One of the engine's own locks was not to be had in a moment: it is pending, to be tried again soon. IL_PENDING. */
+int il_wait_later(il_space *space, il_wait *wait);
+
 /* Whether a wait that was pending may have come to its end, or has to be looked at for another reason. If not, it goes on
  * listening. */
 bool il_wait_is_ripe(il_space *space, il_wait *wait, uint64_t now);
@@ -368,7 +371,7 @@ int il_condition_waiters(il_space *space, il_ref ref, const il_wait *wait, uint3
 
 /* Arrives. IL_OK: wait; IL_LAST: all the others are here, run the action and finish; IL_BROKEN: it was, or just broke;
  * IL_INTERRUPTED: a signal, while the last of the round before acts. `place`: 0 for the first. */
-int il_barrier_enter(il_space *space, il_ref ref, const il_wait *wait, il_ticket *ticket, uint32_t *place);
+int il_barrier_enter(il_space *space, il_ref ref, il_wait *wait, il_ticket *ticket, uint32_t *place);
 /* Waits until the barrier is passed or broken: IL_OK or IL_BROKEN. After IL_INTERRUPTED wait again or leave. */
 int il_barrier_wait(il_space *space, il_ref ref, il_ticket ticket, il_wait *wait);
 /* Lets all go, or breaks the barrier, after IL_LAST. IL_BROKEN: it was broken or reset meanwhile. */

@@ -27,7 +27,7 @@
 #include "il_engine.h"
 #include "il_platform.h"
 
-enum { IDLE_NS = 1000000000 };
+enum { LATER_NS = 5000000, IDLE_NS = 1000000000 };
 
 static uint32_t channel_of(const il_space *space)
 {
@@ -88,6 +88,15 @@ int il__wait_listen(il_space *space, il_u32 *futex, uint32_t expected, uint64_t 
     if (wait->due_ns == 0 || (until_ns != 0 && until_ns < wait->due_ns))
         wait->due_ns = until_ns < wait->deadline_ns ? until_ns : wait->deadline_ns;
     return leave_channel(space, wait) ? IL_PENDING : IL_OK;
+}
+
+int il_wait_later(il_space *space, il_wait *wait)
+{
+    uint64_t soon = il_clock_ns() + LATER_NS;
+    wait->futex = &space->header->bells[channel_of(space)]; /* of no matter, but that it is one */
+    wait->expected = il_load_relaxed(wait->futex);
+    wait->due_ns = soon < wait->deadline_ns ? soon : wait->deadline_ns;
+    return IL_PENDING;
 }
 
 bool il_wait_is_ripe(il_space *space, il_wait *wait, uint64_t now)

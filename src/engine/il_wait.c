@@ -26,13 +26,16 @@ enum {
     WAKE_COST_NS = 1000000,   /* slice ends of a space are at least this far apart: 1000 a second, about 1 % of a core */
     WAKE_DEBT_NS = 500000000, /* longest slice that the budget may impose */
     NAP_NS = 20000,
+    LOOP_PATIENCE_NS = 2000000, /* the same for a loop, in which others wait meanwhile: it comes back later */
     PATIENCE_NS = 20000000, /* within this, a process that holds one of the engine's own locks has let go, or is found dead */
     RUSH_NS = 2000, /* a process that has to wait for a lock twice within this is on one that changes hands fast */
 };
 
 il_wait il__wait_inside(const il_wait *wait)
 {
-    uint64_t deadline = wait->deadline_ns == IL_NOW || wait->listens ? il_clock_ns() + PATIENCE_NS : wait->deadline_ns;
+    uint64_t deadline = wait->deadline_ns;
+    if (deadline == IL_NOW || wait->listens)
+        deadline = il_clock_ns() + (wait->listens ? LOOP_PATIENCE_NS : PATIENCE_NS);
     return (il_wait){.deadline_ns = deadline, .restless = wait->restless};
 }
 

@@ -87,7 +87,8 @@ class _Loop:
     def leave(self, wait: _Wait) -> None:
         """Out of its queue. Whoever is the first now is looked at, and so on."""
         queue = self.queues.get(wait.key)
-        if queue is None:
+        if not queue:
+            self.queues.pop(wait.key, None)  # it has not even come to stand in it
             return
         first = next(iter(queue)) is wait
         queue.pop(wait, None)
@@ -148,19 +149,19 @@ async def settle(waiter: native.Waiter, queued: bool = True) -> Any:
     loop = _loop_of(handle.space)
     # One that has the gate of an RWLock already, which others in the queue wait for, does not stand behind them.
     wait = _Wait(waiter, (type(handle), handle._name) if queued and not waiter.stage else None)
-    loop.enter(wait)
     try:
+        loop.enter(wait)
         return await wait.future
     except BaseException as reason:
         if not waiter.over:
             if loop.abandon(wait, may_wait=not isinstance(reason, GeneratorExit)):
-                await _to_the_end(wait)
+                await _to_the_end(loop, wait)
         elif wait.error is None and wait.result is not False:
             waiter.give_back()
         raise
 
 
-async def _to_the_end(wait: _Wait) -> None:
+async def _to_the_end(loop: _Loop, wait: _Wait) -> None:
     """Whoever gives up waiting for a condition must have the lock again before it may go."""
     while not wait.waiter.over:
         wait.future = asyncio.get_running_loop().create_future()
@@ -168,6 +169,10 @@ async def _to_the_end(wait: _Wait) -> None:
             await wait.future
         except asyncio.CancelledError:
             continue
+        except BaseException:
+            if not wait.waiter.over:
+                loop.abandon(wait, may_wait=False)
+            raise
 
 
 async def settle_hold(begun: Any, lock: Any, timeout: float | None, blocking: bool) -> Any:
@@ -189,6 +194,7 @@ async def acquire(handle: Any, timeout: float | None) -> bool:
 
 async def wait(handle: Any, timeout: float | None) -> Any:
     """Waits for a condition or at a barrier."""
+    _loop_of(handle.space)  # before the condition's lock is let go of, in case there is none
     begun = handle._ask_wait(timeout)
     return await settle(begun, queued=False) if isinstance(begun, native.Waiter) else begun
 

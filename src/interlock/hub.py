@@ -32,23 +32,28 @@ class _Hub:
     def __init__(self, hub: Any, space: Space) -> None:
         self.port = native.Port(space)
         self.watcher = hub.loop.io(self.port.fileno(), READ)
-        self.waits = 0
+        self.asleep: set[Any] = set()
 
     def sleep(self, waiter: native.Waiter) -> None:
         event = waiter.owner = gevent.event.Event()
         self.port.watch(waiter, False)
-        self.waits += 1
-        if self.waits == 1:  # not longer than anybody waits: the hub must see when nothing is left to happen
+        self.asleep.add(event)
+        if len(self.asleep) == 1:  # not longer than anybody waits: the hub must see when nothing is left to happen
             self.watcher.start(self.poll)
         try:
             event.wait()
         finally:
             self.port.forget(waiter)
-            self.waits -= 1
-            if self.waits == 0:
+            self.asleep.discard(event)
+            if not self.asleep:
                 self.watcher.stop()
 
     def poll(self) -> None:
+        if self.port.inherited:  # by a forked child, whose greenlets wait anew
+            self.watcher.stop()
+            for event in self.asleep:
+                event.set()
+            return
         for event, _, _ in self.port.poll():
             event.set()
 
