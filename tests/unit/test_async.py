@@ -767,3 +767,52 @@ def test_a_space_that_is_closed_while_a_task_waits(directory, run):
                 await task
 
     run(main)
+
+
+@pytest.mark.parametrize("kind", ["RLock", "Value"])
+def test_on_recover_acts_for_the_task_that_waits(space, run, kind):
+    """Though the loop calls it while no task runs: it may take the lock once more."""
+    repaired = []
+
+    def repair(owner):
+        if kind == "Value":
+            lock.value = 7
+        with lock:
+            repaired.append(owner.pid)
+
+    lock = space.RLock("x", on_recover=repair) if kind == "RLock" else space.Value("x", "q", on_recover=repair)
+    holder = HOLDER if kind == "RLock" else HOLDER.replace("(sys.argv[1])", "(sys.argv[1], 'q')")
+
+    async def enter():
+        async with lock:
+            return lock.value if kind == "Value" else 7
+
+    async def main(program):
+        (task,) = await waiting(enter())
+        program.kill()
+        assert await task == 7
+        assert repaired == [program.pid]
+
+    with Program(holder, "x", kind) as program:
+        assert program.line() == "held"
+        run(main, program)
+    assert is_free(lock)
+
+
+def test_on_recover_that_ends_the_wait_it_is_called_for(space):
+    """What was taken for it is given back."""
+    waits = []
+    lock = interlock.Lock("x", space=space, on_recover=lambda _: waits.pop().close())
+
+    async def main(program):
+        wait = lock.acquire_async()
+        waits.append(wait)
+        wait.send(None)
+        program.kill()
+        while waits:
+            await asyncio.sleep(0.001)
+
+    with Program(HOLDER, "x") as program:
+        assert program.line() == "held"
+        in_loop(main, program)
+    assert is_free(lock)

@@ -226,3 +226,41 @@ def test_all_of_a_barrier_at_once(space):
         assert sorted([await first, await second]) == [0, 1]
 
     in_loop(main)
+
+
+def test_a_task_comes_while_a_thread_acts(space, run):
+    """It waits outside, in its task: the action, in another thread, goes on, and so does the loop."""
+    acting, go_on = threading.Event(), threading.Event()
+
+    def act():
+        acting.set()
+        assert go_on.wait(HANG_SECONDS)
+
+    barrier = space.Barrier("x", 2, action=act)
+
+    async def main():
+        parties = [Task(barrier.wait) for _ in range(2)]
+        await asyncio.to_thread(acting.wait)
+        (late,) = await waiting(barrier.wait_async())
+        go_on.set()
+        assert await asyncio.to_thread(lambda: sorted(party.result() for party in parties)) == [0, 1]
+        acting.clear()
+        assert sorted(await asyncio.gather(late, barrier.wait_async())) == [0, 1]
+
+    run(main)
+
+
+def test_a_wait_that_cannot_begin_keeps_the_lock(condition, run, monkeypatch):
+    def fail(_):
+        raise OSError("too many open files")
+
+    monkeypatch.setattr("interlock.aio._loop_of", fail)
+
+    async def main():
+        async with condition:
+            with pytest.raises(OSError, match="too many"):
+                await condition.wait_async()
+            assert condition._is_owned()
+        assert is_free(condition)
+
+    run(main)
