@@ -252,10 +252,14 @@ Act act_until(uint64_t deadline);
 
 /* The token of the task that runs in this thread, or of the thread. 0 with an exception. A process that has no slot yet has just
  * begun, or been forked: gevent may have replaced its threads since. */
+static inline bool agents_are_threads(Handle *self)
+{
+    return !il_load_relaxed(&tasks_matter) && il_load_relaxed(self->space->self) != 0;
+}
+
 static inline uint64_t agent_token(Handle *self)
 {
-    bool simple = !il_load_relaxed(&tasks_matter) && il_load_relaxed(self->space->self) != 0;
-    return simple ? this_token() : find_agent(self);
+    return agents_are_threads(self) ? this_token() : find_agent(self);
 }
 
 static inline uint64_t token_of(const Act *act)

@@ -119,6 +119,9 @@ static void unnote_read(const il_space *space, il_ref ref, uint64_t agent)
 /* The task that runs in this thread, as notes have it. -1 with an exception. */
 static int agent_here(Handle *self, uint64_t *agent)
 {
+    *agent = 0;
+    if (agents_are_threads(self))
+        return 0;
     uint64_t token = agent_token(self);
     *agent = token != this_token() ? token : 0;
     return token != 0 ? 0 : -1;
@@ -363,15 +366,19 @@ static int write_take(Handle *self, Act *act)
 static int write_take_until(Handle *self, uint64_t deadline)
 {
     il_ref ref = il_load_relaxed(&self->ref);
-    Act act = act_until(deadline);
-    if (agent_here(self, &act.token) < 0)
+    uint64_t agent;
+    if (agent_here(self, &agent) < 0)
         return ACT_FAILED;
-    if (reads_here(self, ref, act.token) || drains_here(self, ref))
+    if (reads_here(self, ref, agent) || drains_here(self, ref))
         return refuse(self);
-    if (!take_fast(self, ref, token_of(&act)))
-        return write_take(self, &act);
+    uint32_t slot = il_load_relaxed(self->space->self);
+    bool taken = il_rwlock_gate_fast(mutex_of(self, ref), il_ref_key(ref), slot, agent != 0 ? agent : this_token());
+    if (taken && il_rwlock_is_drained(self->space->segment, ref))
+        return ACT_DONE;
+    Act act = act_until(deadline);
+    act.token = agent;
     act.ref = ref;
-    return il_rwlock_is_drained(self->space->segment, ref) ? ACT_DONE : drain(self, &act);
+    return taken ? drain(self, &act) : write_take(self, &act);
 }
 
 /* Gives up a wait that has the gate. */
@@ -387,7 +394,10 @@ static bool write_abandon(Handle *self, Act *act)
 static PyObject *write_release(PyObject *object, PyObject *Py_UNUSED(unused))
 {
     Handle *self = (Handle *)object;
-    int failed, code = il_rwlock_write_unlock(self->space->segment, il_load_relaxed(&self->ref), 0);
+    il_ref at = il_load_relaxed(&self->ref);
+    if (il_rwlock_write_unlock_fast(mutex_of(self, at), il_ref_key(at), il_load_relaxed(self->space->self)))
+        Py_RETURN_NONE;
+    int failed, code = il_rwlock_write_unlock(self->space->segment, at, 0);
     while (code == IL_STALE) {
         il_ref ref = present_ref(self, &failed);
         if (failed)

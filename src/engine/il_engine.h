@@ -435,10 +435,34 @@ int il_rwlock_read(il_space *space, il_ref ref, il_share share, uint64_t holder,
 /* Writing: lock the cell's mutex, then drain it of readers. IL_OK: held. After IL_INTERRUPTED drain again or undo; after
  * anything else undo. */
 int il_rwlock_drain(il_space *space, il_ref ref, il_wait *wait);
-/* Whether nobody reads; if so it is held for writing. Held: the cell's mutex. */
+/* il_mutex_try_fast for a writer: in the order of all accesses, so that either it or a reader sees the other. */
+static inline bool il_rwlock_gate_fast(il_mutex *mutex, uint64_t key, uint32_t slot, uint64_t holder)
+{
+    uint64_t expected = key;
+    if (slot == 0 || !il_cas_seq_cst(&mutex->word, &expected, key | slot))
+        return false;
+    il_store_relaxed(&mutex->holder, holder);
+    il_store_relaxed(&mutex->fence, il_load_relaxed(&mutex->fence) + 1);
+    return true;
+}
+
+/* Whether nobody reads; if so it is held for writing. Held: the cell's mutex, by il_rwlock_gate_fast. */
 bool il_rwlock_is_drained(il_space *space, il_ref ref);
 void il_rwlock_undo(il_space *space, il_ref ref, const il_wait *wait);
 int il_rwlock_write_unlock(il_space *space, il_ref ref, unsigned flags);
+
+/* The same if this process writes and nobody waits. False: take the long way. */
+static inline bool il_rwlock_write_unlock_fast(il_mutex *mutex, uint64_t key, uint32_t slot)
+{
+    if (slot == 0 || il_load_relaxed(&mutex->word) != (key | slot) || il_load_relaxed(&mutex->depth) == 0)
+        return false;
+    il_store_relaxed(&mutex->depth, 0);
+    if (il_mutex_unlock_fast(mutex, key, slot))
+        return true;
+    il_store_relaxed(&mutex->depth, 1); /* somebody has begun to wait */
+    return false;
+}
+
 /* From writing to reading, with nobody in between. */
 int il_rwlock_downgrade(il_space *space, il_ref ref, il_share share);
 /* How many processes' reads there are, in sum. */

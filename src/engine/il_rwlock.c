@@ -66,11 +66,9 @@ int il_rwlock_read(il_space *space, il_ref ref, il_share share, uint64_t holder,
 bool il_rwlock_is_drained(il_space *space, il_ref ref)
 {
     il_cell *cell = il_ref_cell(space, ref);
-    /* Either a reader sees the gate closed, or we see its count. */
-    il_fence();
-    for (uint32_t at = il_load_acquire(&cell->state.shares.first); at != 0; at = il_load_relaxed(&space->records[at].next)) {
-        /* Acquire: pairs with the release of a reader that leaves. */
-        if ((uint32_t)il_load_acquire(&space->records[at].count) != 0)
+    /* Either a reader sees the gate closed, or we see its count: all accesses to the two are seq_cst, as theirs are. */
+    for (uint32_t at = il_load_seq_cst(&cell->state.shares.first); at != 0; at = il_load_relaxed(&space->records[at].next)) {
+        if ((uint32_t)il_load_seq_cst(&space->records[at].count) != 0)
             return false;
     }
     il_store_relaxed(&cell->state.shares.draining, 0); /* of a writer that died over it */

@@ -61,7 +61,7 @@ static int write_lock(il_space *space, il_wait wait, bool *orphan)
     int code = IL_OK;
     bool drained = false;
     wait.orphan = false;
-    if (il_mutex_try_fast(mutex, il_ref_key(stage.object), il_self(space), TOKEN))
+    if (il_rwlock_gate_fast(mutex, il_ref_key(stage.object), il_self(space), TOKEN))
         drained = il_rwlock_is_drained(space, stage.object);
     else
         code = il_mutex_lock(space, mutex, il_ref_key(stage.object), TOKEN, &wait);

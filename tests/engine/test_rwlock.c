@@ -7,7 +7,7 @@ static int write_lock(il_space *space, il_ref ref, il_wait wait, bool *orphan)
     int code = IL_OK;
     bool drained = false;
     wait.orphan = false;
-    if (il_self(space) != 0 && il_mutex_try_fast(mutex_of(space, ref), il_ref_key(ref), il_self(space), HOLDER))
+    if (il_self(space) != 0 && il_rwlock_gate_fast(mutex_of(space, ref), il_ref_key(ref), il_self(space), HOLDER))
         drained = il_rwlock_is_drained(space, ref);
     else
         code = lock_with(space, ref, &wait);
