@@ -25,6 +25,7 @@ typedef struct {
     PyObject *hub_module;    /* "gevent.monkey" */
     PyObject *hub_sleep;     /* interlock.hub.sleep(waiter); NULL while threads are threads */
     /* Of interlock.aio and asyncio, or of interlock.hub; NULL until tasks matter. */
+    PyObject *loop_key;      /* under which asyncio notes a thread's loop in its dictionary; NULL where it does not */
     PyObject *running_loop;  /* asyncio._get_running_loop() */
     PyObject *current_task;  /* asyncio.current_task(loop) */
     PyObject *token_of_task; /* token_of(task) */
@@ -74,6 +75,7 @@ typedef struct Handle {
     PyObject_HEAD
     il_u64 ref; /* il_ref; 0 until found. Atomic, because threads look it up again on their own */
     SpaceObject *space;
+    ModuleState *state; /* of its type's module */
     PyObject *name;
     PyObject *on_recover; /* NULL: none */
     PyObject *weakrefs;
@@ -141,6 +143,8 @@ static inline uint64_t this_token(void)
 
 /* Set once a task has taken a kind that asks which thread or task it belongs to. */
 extern il_u32 tasks_matter;
+/* Set once a task has waited for anything: from then on notes of who reads tell tasks apart. */
+extern il_u32 tasks_act;
 /* The token of the task on whose behalf this thread acts just now; 0: of nobody else. */
 extern THREAD_LOCAL uint64_t acting_for;
 uint64_t find_agent(struct Handle *self);
@@ -252,14 +256,10 @@ Act act_until(uint64_t deadline);
 
 /* The token of the task that runs in this thread, or of the thread. 0 with an exception. A process that has no slot yet has just
  * begun, or been forked: gevent may have replaced its threads since. */
-static inline bool agents_are_threads(Handle *self)
-{
-    return !il_load_relaxed(&tasks_matter) && il_load_relaxed(self->space->self) != 0;
-}
-
 static inline uint64_t agent_token(Handle *self)
 {
-    return agents_are_threads(self) ? this_token() : find_agent(self);
+    bool simple = !il_load_relaxed(&tasks_matter) && il_load_relaxed(self->space->self) != 0;
+    return simple ? this_token() : find_agent(self);
 }
 
 static inline uint64_t token_of(const Act *act)

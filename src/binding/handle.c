@@ -30,7 +30,7 @@ uint64_t new_token(void)
     return thread_token;
 }
 
-il_u32 tasks_matter;
+il_u32 tasks_matter, tasks_act;
 
 THREAD_LOCAL uint64_t acting_for;
 
@@ -72,13 +72,19 @@ static uint64_t token_of_task(ModuleState *state, PyObject *task)
 
 uint64_t find_agent(Handle *self)
 {
-    ModuleState *state = state_of(Py_TYPE(self));
+    ModuleState *state = self->state;
     if (acting_for != 0)
         return acting_for;
-    if (state == NULL || hub_look(state) < 0)
+    if (il_load_relaxed(self->space->self) == 0 && hub_look(state) < 0)
         return 0;
     if (state->token_of_task == NULL)
         return this_token();
+    /* Cheaper than to ask asyncio: in most threads no loop has ever run. */
+    if (state->loop_key != NULL) {
+        PyObject *notes = PyThreadState_GetDict();
+        if (notes != NULL && PyDict_GetItemWithError(notes, state->loop_key) == NULL)
+            return PyErr_Occurred() ? 0 : this_token();
+    }
     PyObject *loop = PyObject_CallNoArgs(state->running_loop);
     PyObject *task = loop != NULL && loop != Py_None ? PyObject_CallOneArg(state->current_task, loop) : Py_XNewRef(loop);
     uint64_t token = task == NULL ? 0 : task == Py_None ? this_token() : token_of_task(state, task);
@@ -259,6 +265,7 @@ Handle *handle_make(PyTypeObject *type, PyObject *name, PyObject *space, uint8_t
         return NULL;
     }
     self->space = place;
+    self->state = state;
     self->name = checked;
     self->kind = kind;
     self->parameter = parameter;

@@ -145,6 +145,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->waiter_type);
     Py_VISIT(state->hub_module);
     Py_VISIT(state->hub_sleep);
+    Py_VISIT(state->loop_key);
     Py_VISIT(state->running_loop);
     Py_VISIT(state->current_task);
     Py_VISIT(state->token_of_task);
@@ -171,6 +172,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(state->waiter_type);
     Py_CLEAR(state->hub_module);
     Py_CLEAR(state->hub_sleep);
+    Py_CLEAR(state->loop_key);
     Py_CLEAR(state->running_loop);
     Py_CLEAR(state->current_task);
     Py_CLEAR(state->token_of_task);

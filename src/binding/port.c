@@ -140,6 +140,7 @@ int begin_act(Handle *self, Act *act, PyObject **pending)
         return ACT_FAILED;
     act->wait.listens = true;
     act->wait.restless = false;
+    il_store_relaxed(&tasks_act, 1);
     int result = act->take(self, act);
     waiter->handle = (Handle *)Py_NewRef(self);
     waiter->act = *act;
@@ -187,6 +188,12 @@ int tasks_begin(Handle *self)
         Py_XSETREF(state->token_of_task, Py_NewRef(token));
         Py_XSETREF(state->settle_hold, Py_NewRef(hold));
         Py_XSETREF(state->settle, Py_NewRef(settle));
+#if PY_VERSION_HEX < 0x030E0000
+        /* Modules/_asynciomodule.c; the module in Python has another place for it. */
+        if (PyCFunction_Check(running))
+            Py_XSETREF(state->loop_key, PyUnicode_InternFromString("__asyncio_running_event_loop__"));
+        PyErr_Clear(); /* without it, asyncio is asked */
+#endif
         il_store_release(&tasks_matter, 1);
     }
     Py_XDECREF(lent);
@@ -242,6 +249,8 @@ static int lend_hub(ModuleState *state)
         Py_XSETREF(state->current_task, Py_NewRef(current));
         Py_XSETREF(state->token_of_task, Py_NewRef(token));
         Py_XSETREF(state->hub_sleep, Py_NewRef(sleep));
+        Py_CLEAR(state->loop_key);
+        il_store_relaxed(&tasks_act, 1);
         il_store_release(&tasks_matter, 1);
     }
     Py_XDECREF(lent);

@@ -120,7 +120,7 @@ static void unnote_read(const il_space *space, il_ref ref, uint64_t agent)
 static int agent_here(Handle *self, uint64_t *agent)
 {
     *agent = 0;
-    if (agents_are_threads(self))
+    if (!il_load_relaxed(&tasks_act) && il_load_relaxed(self->space->self) != 0)
         return 0;
     uint64_t token = agent_token(self);
     *agent = token != this_token() ? token : 0;
