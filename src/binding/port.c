@@ -188,8 +188,8 @@ int tasks_begin(Handle *self)
         Py_XSETREF(state->token_of_task, Py_NewRef(token));
         Py_XSETREF(state->settle_hold, Py_NewRef(hold));
         Py_XSETREF(state->settle, Py_NewRef(settle));
-#if PY_VERSION_HEX < 0x030E0000
-        /* Modules/_asynciomodule.c; the module in Python has another place for it. */
+#if PY_VERSION_HEX < 0x030C0000
+        /* Modules/_asynciomodule.c of 3.11; the module in Python, and later versions, have other places for it. */
         if (PyCFunction_Check(running))
             Py_XSETREF(state->loop_key, PyUnicode_InternFromString("__asyncio_running_event_loop__"));
         PyErr_Clear(); /* without it, asyncio is asked */
