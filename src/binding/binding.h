@@ -87,6 +87,7 @@ typedef struct Handle {
     uint64_t parameter; /* the kind's size or bound */
     uint32_t made_at;   /* how often this process had forked when the handle made up its name, see `rooted` … */
     uint32_t made_by;   /* … and its process slot */
+    il_u32 looked_at;   /* 1 + how often this process had forked when its first wait looked for gevent */
     uint8_t kind;
     uint8_t rules; /* RULES_… */
     bool foreign_release;

@@ -296,7 +296,7 @@ static int begin(Condition *self, Act *act)
 static int condition_take(Handle *handle, Act *act)
 {
     Condition *self = (Condition *)handle;
-    ModuleState *state = state_of(Py_TYPE(self));
+    ModuleState *state = handle->state;
     if (act->stage == WAITS) {
         act->code = wait_in_queue(self, act);
         if (act->code == IL_PENDING)

@@ -564,15 +564,18 @@ static int call_listening(il_space *space, operation call, il_ref ref, il_wait *
 int call_asleep(Handle *self, operation call, il_ref ref, il_wait *wait, void *argument)
 {
     il_space *space = self->space->segment;
-    ModuleState *state = state_of(Py_TYPE(self));
     int code;
     if (wait->listens)
         return call_listening(space, call, ref, wait, argument);
     if (wait->deadline_ns == IL_NOW)
         return call(space, ref, wait, argument);
-    if (state == NULL || hub_look(state) < 0)
-        return PERFORM_FAILED;
-    if (state->hub_sleep == NULL) {
+    uint32_t now = il_load_relaxed(&forks) + 1;
+    if (il_load_relaxed(&self->looked_at) != now) {
+        if (hub_look(self->state) < 0)
+            return PERFORM_FAILED;
+        il_store_relaxed(&self->looked_at, now);
+    }
+    if (self->state->hub_sleep == NULL) {
         Py_BEGIN_ALLOW_THREADS;
         code = call(space, ref, wait, argument);
         Py_END_ALLOW_THREADS;
