@@ -47,7 +47,6 @@ typedef struct {
     PyObject *weakrefs;
 } SpaceObject;
 
-/* A handle: a name in a space. Kinds differ in their methods only. */
 struct Handle;
 
 /* One blocking call of a primitive: what a thread that sleeps in it has on its stack, and a task that waits in it keeps. */
@@ -71,6 +70,7 @@ typedef struct Act {
 /* What comes of a step of an act. An exception is set with ACT_FAILED alone. */
 enum { ACT_FAILED = -1, ACT_NOT_IN_TIME = 0, ACT_DONE = 1, ACT_PENDING = 2 };
 
+/* A handle: a name in a space. Kinds differ in their methods only. */
 typedef struct Handle {
     PyObject_HEAD
     il_u64 ref; /* il_ref; 0 until found. Atomic, because threads look it up again on their own */
@@ -149,7 +149,6 @@ extern il_u32 tasks_act;
 /* The token of the task on whose behalf this thread acts just now; 0: of nobody else. */
 extern THREAD_LOCAL uint64_t acting_for;
 uint64_t find_agent(struct Handle *self);
-
 
 /* Whose rules the arguments of acquire() follow. They differ in what they make of a timeout that is not positive, and of one
  * that comes with blocking=False. */

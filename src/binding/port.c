@@ -86,25 +86,33 @@ typedef struct {
     Port *port;      /* borrowed: where it is watched, NULL elsewhere */
     size_t place;    /* in the port's heap */
     uint64_t due_ns;
-    uint32_t made_at; /* how often this process had forked */
+    uint32_t made_at; /* `forked_from`, then */
     bool stepping, dropped; /* a step is under way; the wait was abandoned meanwhile */
     bool dormant;     /* others stand before it: looked at for its deadline alone */
     bool over;
 } Waiter;
 
-/* What came of a step, as an object: True, False, a place, or None: it is pending. NULL with an exception. */
-static PyObject *outcome(Waiter *self, int result)
+/* What came of an act, as an object: True, False or a place. NULL with an exception. */
+static PyObject *outcome(const Handle *handle, const Act *act, int result)
 {
-    self->over = result != ACT_PENDING;
     if (result == ACT_FAILED)
         return NULL;
-    if (result == ACT_PENDING)
-        Py_RETURN_NONE;
-    if (self->handle->kind == IL_KIND_BARRIER)
-        return PyLong_FromUnsignedLong(self->act.place);
+    if (handle->kind == IL_KIND_BARRIER)
+        return PyLong_FromUnsignedLong(act->place);
     return PyBool_FromLong(result == ACT_DONE);
 }
 
+static Waiter *new_waiter(ModuleState *state, Handle *handle)
+{
+    Waiter *self = (Waiter *)state->waiter_type->tp_alloc(state->waiter_type, 0);
+    if (self != NULL) {
+        self->handle = (Handle *)Py_NewRef(handle);
+        self->made_at = il_load_relaxed(&forked_from);
+    }
+    return self;
+}
+
+/* What came of it, or None: it is pending. NULL with an exception. */
 static PyObject *step(Waiter *self)
 {
     /* Another process's place in the queue and word of the lock. */
@@ -129,22 +137,20 @@ static PyObject *step(Waiter *self)
         result = ACT_NOT_IN_TIME;
     }
     acting_for = before;
-    return outcome(self, result);
+    self->over = result != ACT_PENDING;
+    return self->over ? outcome(self->handle, &self->act, result) : Py_NewRef(Py_None);
 }
 
 int begin_act(Handle *self, Act *act, PyObject **pending)
 {
-    ModuleState *state = state_of(Py_TYPE(self));
-    Waiter *waiter = (Waiter *)state->waiter_type->tp_alloc(state->waiter_type, 0);
+    Waiter *waiter = new_waiter(self->state, self);
     if (waiter == NULL)
         return ACT_FAILED;
     act->wait.listens = true;
     act->wait.restless = false;
     il_store_relaxed(&tasks_act, 1);
     int result = act->take(self, act);
-    waiter->handle = (Handle *)Py_NewRef(self);
     waiter->act = *act;
-    waiter->made_at = il_load_relaxed(&forked_from);
     waiter->over = result != ACT_PENDING;
     if (result == ACT_PENDING)
         *pending = (PyObject *)waiter;
@@ -206,11 +212,7 @@ PyObject *begun(Handle *self, Act *act)
     if (tasks_begin(self) < 0)
         return NULL;
     int result = begin_act(self, act, &waiter);
-    if (result == ACT_PENDING)
-        return waiter;
-    if (result == ACT_FAILED)
-        return NULL;
-    return self->kind == IL_KIND_BARRIER ? PyLong_FromUnsignedLong(act->place) : PyBool_FromLong(result == ACT_DONE);
+    return result == ACT_PENDING ? waiter : outcome(self, act, result);
 }
 
 /* --- greenlets --- */
@@ -222,15 +224,12 @@ static int look_again(Handle *Py_UNUSED(self), Act *Py_UNUSED(act))
 
 int hub_sleep(Handle *self, const il_wait *wait)
 {
-    ModuleState *state = state_of(Py_TYPE(self));
-    Waiter *waiter = (Waiter *)state->waiter_type->tp_alloc(state->waiter_type, 0);
+    Waiter *waiter = new_waiter(self->state, self);
     if (waiter == NULL)
         return PERFORM_FAILED;
     /* A copy: this stack is not to be looked into while other greenlets run. */
-    waiter->handle = (Handle *)Py_NewRef(self);
     waiter->act = (Act){.take = look_again, .wait = *wait};
-    waiter->made_at = il_load_relaxed(&forks);
-    PyObject *slept = PyObject_CallOneArg(state->hub_sleep, (PyObject *)waiter);
+    PyObject *slept = PyObject_CallOneArg(self->state->hub_sleep, (PyObject *)waiter);
     waiter->over = true;
     Py_DECREF(waiter);
     Py_XDECREF(slept);
@@ -401,7 +400,6 @@ struct Port {
     SpaceObject *space;
     il_port port;
     bool open;
-    uint32_t made_at;
     Waiter **heap; /* by due_ns, the earliest first */
     size_t used, room;
     uint32_t seen[IL_BUCKETS]; /* how often each bucket had been rung up when it was last looked at */
@@ -476,7 +474,6 @@ static PyObject *port_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (self == NULL)
         return NULL;
     self->space = (SpaceObject *)Py_NewRef(space);
-    self->made_at = il_load_relaxed(&forked_from);
     int code = il_port_open(&self->port, self->space->segment);
     self->open = code == IL_OK;
     if (code != IL_OK) {

@@ -26,8 +26,8 @@ enum {
     WAKE_COST_NS = 1000000,   /* slice ends of a space are at least this far apart: 1000 a second, about 1 % of a core */
     WAKE_DEBT_NS = 500000000, /* longest slice that the budget may impose */
     NAP_NS = 20000,
-    LOOP_PATIENCE_NS = 2000000, /* the same for a loop, in which others wait meanwhile: it comes back later */
     PATIENCE_NS = 20000000, /* within this, a process that holds one of the engine's own locks has let go, or is found dead */
+    LOOP_PATIENCE_NS = 2000000, /* the same for a loop, in which others wait meanwhile: it comes back later */
     RUSH_NS = 2000, /* a process that has to wait for a lock twice within this is on one that changes hands fast */
 };
 
