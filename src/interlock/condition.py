@@ -9,7 +9,7 @@ from interlock.locklike import pickled, title
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
     from typing import Any, Self, TypeVar
 
     from interlock.lock import Lock
@@ -55,14 +55,11 @@ class Condition(native.Condition):
 
         Raises RuntimeError without the lock, unless predicate() is true at once.
         """
-        waits = _waits_for(predicate, timeout)
-        while True:
-            try:
-                left = next(waits)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            self.wait(left)
+        asked = _Asked(predicate, timeout)
+        while not asked.is_over():
+            self.wait(asked.left)
+        result: T = asked.result
+        return result
 
     async def acquire_async(self, timeout: float | None = -1) -> bool:
         """Take the condition's lock in a task, as the lock's acquire_async does. `async with` does it, too."""
@@ -83,14 +80,11 @@ class Condition(native.Condition):
 
     async def wait_for_async(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         """As wait_for(), in a task, while its loop goes on. Cancelled, it has the lock again, as after wait_async()."""
-        waits = _waits_for(predicate, timeout)
-        while True:
-            try:
-                left = next(waits)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            await self.wait_async(left)
+        asked = _Asked(predicate, timeout)
+        while not asked.is_over():
+            await self.wait_async(asked.left)
+        result: T = asked.result
+        return result
 
     def __reduce__(self) -> tuple[Any, ...]:
         return pickled(self, self._lock)
@@ -99,14 +93,17 @@ class Condition(native.Condition):
         return f"<{title(self)} at {id(self):#x} {self._name!r}: waiters={self._waiters()}>"
 
 
-def _waits_for(predicate: Callable[[], T], timeout: float | None) -> Generator[float | None, None, T]:
-    """How long to wait, time after time, until predicate() is true; returns what that returned last."""
-    end = None if timeout is None else monotonic() + timeout
-    result = predicate()
-    while not result:
-        left = None if end is None else end - monotonic()
-        if left is not None and left <= 0:
-            break
-        yield left
-        result = predicate()
-    return result
+class _Asked:
+    """What a wait_for() asks, time after time, and how long it may wait before it asks again."""
+
+    __slots__ = ("end", "left", "predicate", "result")
+
+    def __init__(self, predicate: Callable[[], Any], timeout: float | None) -> None:
+        self.predicate = predicate
+        self.end = None if timeout is None else monotonic() + timeout
+
+    def is_over(self) -> bool:
+        """Asks. Whether it is so, or too late."""
+        self.result = self.predicate()
+        self.left = None if self.end is None else self.end - monotonic()
+        return bool(self.result) or (self.left is not None and self.left <= 0)
