@@ -12,12 +12,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import interlock
 from tests.support import HANG_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PORT = "8000"  # of the commands in the README
@@ -150,6 +155,51 @@ def until(reached, running: Running, failure: str, *figures) -> None:
         if time.monotonic() > limit:
             raise AssertionError(failure.format(*(figure() for figure in figures)) + "\n" + running.output())
         time.sleep(0.01)
+
+
+def ask_while_holders_die(
+    server: Server, lock: interlock.Lock, clients: int, ask: Callable[[], int]
+) -> tuple[list[int], list[Exception], list[int]]:
+    """Clients ask without end, while workers are killed that hold the lock, until three deaths have been taken over.
+
+    Returns the answers, why requests failed, as they do whose worker was killed, and the pids of those.
+    """
+    answers: list[int] = []
+    failed: list[Exception] = []
+    errors: list[BaseException] = []
+    killed: list[int] = []
+    stop = threading.Event()
+
+    def client() -> None:
+        try:
+            while not stop.is_set():
+                try:
+                    answers.append(ask())
+                except (ConnectionError, http.client.HTTPException) as error:
+                    failed.append(error)
+        except BaseException as error:
+            errors.append(error)
+
+    def killed_while_holding() -> bool:
+        assert errors == []
+        owner = lock.owner
+        if owner:
+            with suppress(ProcessLookupError):
+                os.kill(owner.pid, signal.SIGKILL)
+                killed.append(owner.pid)
+        return lock.statistics().recoveries >= 3
+
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        until(killed_while_holding, server, "nobody was killed while holding the lock")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert errors == []
+    return answers, failed, killed
 
 
 def session(leader: int) -> list[int]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
-from contextlib import suppress
-from http.client import HTTPException
 
 import pytest
 
 import interlock
-from tests.scenarios.running import MISSING, Server, until
+from tests.scenarios.running import MISSING, Server, ask_while_holders_die
 
 pytest.importorskip("gunicorn", reason=MISSING.format("gunicorn"))
 
@@ -80,32 +76,7 @@ def test_workers_killed_while_they_hold_it(space, tmp_path, options):
     """The others go on at once, and so does the worker that gunicorn starts in its place."""
     lock = interlock.Lock("counter", space=space)
     with Server("gunicorn_counter", tmp_path, *QUICK_STOP, *options) as server:
-        answered: list[int] = []
-        killed: list[int] = []
-        stop = threading.Event()
-
-        def client() -> None:
-            while not stop.is_set():
-                with suppress(ConnectionError, HTTPException):  # when its worker was killed
-                    answered.append(int(server.get("/add")))
-
-        def killed_while_holding() -> bool:
-            owner = lock.owner
-            if owner:
-                with suppress(ProcessLookupError):
-                    os.kill(owner.pid, signal.SIGKILL)
-                    killed.append(owner.pid)
-            return lock.statistics().recoveries >= 3
-
-        clients = [threading.Thread(target=client) for _ in range(CLIENTS)]
-        for thread in clients:
-            thread.start()
-        try:
-            until(killed_while_holding, server, "nobody was killed while holding the lock")
-        finally:
-            stop.set()
-            for thread in clients:
-                thread.join()
+        answered, _, killed = ask_while_holders_die(server, lock, CLIENTS, lambda: int(server.get("/add")))
         load(server, 5)
         total = int(server.get("/total"))
         server.stop()

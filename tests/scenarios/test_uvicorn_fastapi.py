@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import threading
-from contextlib import suppress
-from http.client import HTTPException
 
 import pytest
 
 import interlock
-from tests.scenarios.running import MISSING, Server, until
+from tests.scenarios.running import MISSING, Server, ask_while_holders_die, until
 
 pytest.importorskip("fastapi", reason=MISSING.format("fastapi"))
 pytest.importorskip("uvicorn", reason=MISSING.format("uvicorn"))
@@ -82,44 +78,10 @@ def test_workers_killed_while_they_hold_it(space, tmp_path):
     """The tasks of the others go on, and so do those of the worker that uvicorn starts in its place."""
     lock = interlock.Lock("orders", space=space)
     with Server("uvicorn_fastapi_orders", tmp_path) as server:
-        numbers: list[int] = []
-        failed: list[Exception] = []
-        errors: list[BaseException] = []
-        killed: set[int] = set()
-        stop = threading.Event()
-
-        def client() -> None:
-            try:
-                while not stop.is_set():
-                    try:
-                        numbers.append(order(server)[0])
-                    except (ConnectionError, HTTPException) as error:  # when its worker was killed
-                        failed.append(error)
-            except BaseException as error:
-                errors.append(error)
-
-        def killed_while_holding() -> bool:
-            assert errors == []
-            owner = lock.owner
-            if owner:
-                with suppress(ProcessLookupError):
-                    os.kill(owner.pid, signal.SIGKILL)
-                    killed.add(owner.pid)
-            return lock.statistics().recoveries >= 3
-
-        clients = [threading.Thread(target=client) for _ in range(CLIENTS)]
-        for thread in clients:
-            thread.start()
-        try:
-            until(killed_while_holding, server, "nobody was killed while holding the lock")
-        finally:
-            stop.set()
-            for thread in clients:
-                thread.join()
+        numbers, failed, _ = ask_while_holders_die(server, lock, CLIENTS, lambda: order(server)[0])
         before = int(server.get("/total"))
         afterwards, processes = load(server, 5)
         server.stop()
-    assert errors == []
     assert len(set(numbers)) == len(numbers)
     assert len(numbers) <= before <= len(numbers) + len(failed)
     assert afterwards == list(range(before + 1, before + CLIENTS * 5 + 1))
