@@ -17,6 +17,7 @@
 
 typedef struct {
     PyTypeObject *ready_type, *waiter_type;
+    PyObject *ready_true, *ready_none;
     PyTypeObject *space_type, *handle_type, *locklike_type, *mapping_type, *data_type;
     PyObject *exception_of;  /* interlock.errors.from_engine */
     PyObject *owner_of;      /* interlock.records.owner_of */
@@ -80,6 +81,8 @@ typedef struct Handle {
     PyObject *on_recover; /* NULL: none */
     PyObject *weakrefs;
     int (*take)(struct Handle *, Act *);       /* kinds that can be acquired; returns ACT_… */
+    int (*at_once)(struct Handle *, uint64_t *agent); /* … if that takes no more than a moment, else ACT_PENDING; and Act.token.
+                                                       * NULL: not worth trying */
     PyObject *(*give)(PyObject *, PyObject *); /* … and their release */
     bool (*abandon)(struct Handle *, Act *);   /* see Act */
     il_u64 share;       /* il_share, of kinds that have them … */
@@ -318,6 +321,8 @@ void forget_reads(void);
 
 /* --- lock.c, rlock.c --- */
 
+int lock_at_once(Handle *self, uint64_t *agent);
+int rlock_at_once(Handle *self, uint64_t *agent);
 int lock_take(Handle *self, Act *act);
 int rlock_take(Handle *self, Act *act);
 int lock_take_until(Handle *self, uint64_t deadline);
@@ -326,8 +331,12 @@ PyObject *lock_release(PyObject *object, PyObject *unused);
 PyObject *rlock_release(PyObject *object, PyObject *unused);
 /* The same, and if a dead owner left it, the next one is told as well. */
 PyObject *rlock_release_marked(Handle *self);
-/* How often this thread has it; -1 with an exception. `ref` is where. */
-int64_t rlock_depth(Handle *self, il_ref *ref);
+/* The token under which this thread, or the task that runs in it, has the re-entrant lock if it has: the thread's own is asked for
+ * first, which costs least. (It is a task's as well: by `with` in a coroutine, on a handle older than the import of asyncio.) 0
+ * with an exception. */
+uint64_t rlock_token(Handle *self);
+/* How often the owner with this token has it; -1 with an exception, also for the token 0. `ref` is where. */
+int64_t rlock_depth(Handle *self, uint64_t token, il_ref *ref);
 
 static inline il_mutex *mutex_of(Handle *self, il_ref ref)
 {

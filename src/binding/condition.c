@@ -13,6 +13,7 @@ typedef struct {
 } Condition;
 
 static int condition_lock_take(Handle *handle, Act *act);
+static int condition_lock_at_once(Handle *handle, uint64_t *agent);
 static bool condition_lock_abandon(Handle *handle, Act *act);
 static PyObject *condition_release(PyObject *object, PyObject *unused);
 static PyObject *notify(Condition *self, uint32_t count);
@@ -58,6 +59,7 @@ static PyObject *condition_new(PyTypeObject *type, PyObject *args, PyObject *kwa
     }
     self->lock = lock != NULL ? (Handle *)Py_NewRef(given) : &self->handle;
     self->handle.take = condition_lock_take;
+    self->handle.at_once = condition_lock_at_once;
     self->handle.give = condition_release;
     self->handle.abandon = condition_lock_abandon;
     return (PyObject *)self;
@@ -90,13 +92,15 @@ static bool is_reentrant(const Condition *self)
     return self->lock->kind != IL_KIND_LOCK;
 }
 
-/* How often this thread has the lock, for a Lock whether this process has; -1 with an exception. */
-static int64_t depth_of(Condition *self)
+/* How often this thread, or task, has the lock, for a Lock whether this process has; -1 with an exception. `token` is the one that has
+ * a re-entrant lock then. */
+static int64_t depth_of(Condition *self, uint64_t *token)
 {
     Handle *lock = self->lock;
     il_ref ref;
+    *token = is_reentrant(self) ? rlock_token(lock) : 0;
     if (is_reentrant(self))
-        return rlock_depth(lock, &ref);
+        return rlock_depth(lock, *token, &ref);
     int failed;
     ref = present_ref(lock, &failed);
     uint64_t word = ref != 0 ? il_load_relaxed(&mutex_of(lock, ref)->word) : 0;
@@ -105,22 +109,26 @@ static int64_t depth_of(Condition *self)
 }
 
 /* The depth, if the lock is held; -1 with an exception. */
-static int64_t check_held(Condition *self, const char *complaint)
+static int64_t check_held(Condition *self, uint64_t *token, const char *complaint)
 {
-    int64_t depth = depth_of(self);
+    int64_t depth = depth_of(self, token);
     if (depth == 0)
         PyErr_SetString(PyExc_RuntimeError, complaint);
     return depth > 0 ? depth : -1;
 }
 
+static PyObject *release(Condition *self)
+{
+    return is_reentrant(self) ? rlock_release((PyObject *)self->lock, NULL) : lock_release((PyObject *)self->lock, NULL);
+}
+
 /* Lets go of the lock, however deep. 0, or -1 with an exception. */
-static int let_go(Condition *self)
+static int let_go(Condition *self, uint64_t token)
 {
     il_ref ref;
-    if (is_reentrant(self) && rlock_depth(self->lock, &ref) > 0)
+    if (is_reentrant(self) && rlock_depth(self->lock, token, &ref) > 0)
         il_store_relaxed(&mutex_of(self->lock, ref)->depth, 1);
-    PyObject *done = is_reentrant(self) ? rlock_release((PyObject *)self->lock, NULL)
-                                        : lock_release((PyObject *)self->lock, NULL);
+    PyObject *done = release(self);
     Py_XDECREF(done);
     return done != NULL ? 0 : -1;
 }
@@ -148,6 +156,15 @@ static int condition_lock_take(Handle *handle, Act *act)
     return taken;
 }
 
+static int condition_lock_at_once(Handle *handle, uint64_t *agent)
+{
+    Condition *self = (Condition *)handle;
+    int taken = is_reentrant(self) ? rlock_at_once(self->lock, agent) : lock_at_once(self->lock, agent);
+    if (taken == ACT_DONE)
+        self->entered++;
+    return taken;
+}
+
 static bool condition_lock_abandon(Handle *handle, Act *act)
 {
     return lock_abandon(((Condition *)handle)->lock, act);
@@ -162,7 +179,8 @@ static PyObject *condition_release(PyObject *object, PyObject *Py_UNUSED(ignored
 {
     Condition *self = (Condition *)object;
     uint32_t asleep = 0;
-    int64_t depth = depth_of(self);
+    uint64_t token;
+    int64_t depth = depth_of(self, &token);
     if (depth < 0)
         return NULL;
     if (depth > 0 && self->entered > 0)
@@ -171,8 +189,7 @@ static PyObject *condition_release(PyObject *object, PyObject *Py_UNUSED(ignored
         asleep = self->asleep;
         self->asleep = 0;
     }
-    PyObject *done = is_reentrant(self) ? rlock_release((PyObject *)self->lock, NULL)
-                                        : lock_release((PyObject *)self->lock, NULL);
+    PyObject *done = release(self);
     if (asleep != 0)
         il_condition_wake(self->handle.space->segment, il_load_relaxed(&self->handle.ref), asleep);
     return done;
@@ -185,7 +202,8 @@ static PyObject *condition_exit(PyObject *object, PyObject *const *Py_UNUSED(arg
 
 static PyObject *condition_is_owned(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
-    int64_t depth = depth_of((Condition *)object);
+    uint64_t token;
+    int64_t depth = depth_of((Condition *)object, &token);
     return depth < 0 ? NULL : PyBool_FromLong(depth != 0);
 }
 
@@ -274,17 +292,17 @@ static void turn_back(Act *act)
 /* Enters the queue and lets go of the lock. 0, or -1 with an exception. */
 static int begin(Condition *self, Act *act)
 {
-    uint64_t token = agent_token(&self->handle);
-    if (token == 0)
+    uint64_t token;
+    act->depth = check_held(self, &token, "cannot wait on un-acquired lock");
+    if (act->depth > 0 && !is_reentrant(self) && (token = agent_token(&self->handle)) == 0)
         return -1;
     act->token = token != this_token() ? token : 0;
-    act->depth = check_held(self, "cannot wait on un-acquired lock");
     if (act->depth < 0 || perform_quickly(&self->handle, enter_once, &act->ticket, &act->ref) != IL_OK)
         return -1;
     uint32_t asleep = self->asleep;
     act->entered = self->entered;
     self->entered = self->asleep = 0;
-    if (let_go(self) < 0) {
+    if (let_go(self, token) < 0) {
         leave_queue(self, act->ref, act->ticket, true);
         return -1;
     }
@@ -393,7 +411,8 @@ static PyObject *notify(Condition *self, uint32_t count)
     uint32_t asleep = 0;
     notifying how = {count, &asleep};
     il_ref ref;
-    if (check_held(self, "cannot notify on un-acquired lock") < 0)
+    uint64_t token;
+    if (check_held(self, &token, "cannot notify on un-acquired lock") < 0)
         return NULL;
     if (self->entered == 0)
         how.asleep = NULL; /* taken by the lock's own handle, and released by it perhaps: wake them now */

@@ -1,9 +1,18 @@
 /* Lock: threading.Lock's methods on a named mutex. Any thread of the owning process may release it. */
 #include "binding.h"
 
+int lock_at_once(Handle *self, uint64_t *agent)
+{
+    *agent = 0;
+    return take_fast(self, il_load_relaxed(&self->ref), this_token()) ? ACT_DONE : ACT_PENDING;
+}
+
 static PyObject *lock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    return handle_new(type, args, kwargs, IL_KIND_LOCK, lock_take, lock_release);
+    PyObject *self = handle_new(type, args, kwargs, IL_KIND_LOCK, lock_take, lock_release);
+    if (self != NULL)
+        ((Handle *)self)->at_once = lock_at_once;
+    return self;
 }
 
 int lock_take(Handle *self, Act *act)

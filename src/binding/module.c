@@ -114,6 +114,7 @@ static int module_exec(PyObject *module)
     ModuleState *state = PyModule_GetState(module);
     pthread_once(&once, start_process);
     int failed = add_type(module, &ready_spec, NULL, &state->ready_type) < 0 ||
+                 (state->ready_true = ready(state, Py_True)) == NULL || (state->ready_none = ready(state, Py_None)) == NULL ||
                  add_type(module, &waiter_spec, NULL, &state->waiter_type) < 0 ||
                  add_type(module, &port_spec, NULL, NULL) < 0 ||
                  add_type(module, &space_spec, NULL, &state->space_type) < 0 ||
@@ -142,6 +143,8 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 {
     ModuleState *state = PyModule_GetState(module);
     Py_VISIT(state->ready_type);
+    Py_VISIT(state->ready_true);
+    Py_VISIT(state->ready_none);
     Py_VISIT(state->waiter_type);
     Py_VISIT(state->hub_module);
     Py_VISIT(state->hub_sleep);
@@ -169,6 +172,8 @@ static int module_clear(PyObject *module)
 {
     ModuleState *state = PyModule_GetState(module);
     Py_CLEAR(state->ready_type);
+    Py_CLEAR(state->ready_true);
+    Py_CLEAR(state->ready_none);
     Py_CLEAR(state->waiter_type);
     Py_CLEAR(state->hub_module);
     Py_CLEAR(state->hub_sleep);

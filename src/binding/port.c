@@ -275,16 +275,19 @@ int hub_look(ModuleState *state)
 PyObject *handle_aenter(PyObject *object, PyObject *Py_UNUSED(unused))
 {
     Handle *self = (Handle *)object;
-    ModuleState *state = state_of(Py_TYPE(self));
-    if (self->kind == IL_KIND_LOCK && take_fast(self, il_load_relaxed(&self->ref), this_token()))
-        return ready(state, Py_True);
-    Act act = {.take = self->take, .abandon = self->abandon, .undo = self->give, .wait = {.deadline_ns = IL_FOREVER}};
-    PyObject *waiter;
-    if (knows_tasks(self) && tasks_begin(self) < 0)
+    ModuleState *state = self->state;
+    if (knows_tasks(self) && state->settle == NULL && tasks_begin(self) < 0)
         return NULL;
-    int result = begin_act(self, &act, &waiter);
+    uint64_t agent = 0;
+    il_store_relaxed(&tasks_act, 1);
+    int result = self->at_once != NULL ? self->at_once(self, &agent) : ACT_PENDING;
+    PyObject *waiter;
+    if (result == ACT_PENDING) {
+        Act act = {.take = self->take, .abandon = self->abandon, .undo = self->give, .token = agent, .wait = {.deadline_ns = IL_FOREVER}};
+        result = begin_act(self, &act, &waiter);
+    }
     if (result != ACT_PENDING)
-        return result == ACT_DONE ? ready(state, Py_True) : NULL;
+        return result == ACT_DONE ? Py_NewRef(state->ready_true) : NULL;
     PyObject *rest = tasks_begin(self) == 0 ? PyObject_CallOneArg(state->settle, waiter) : NULL;
     Py_DECREF(waiter);
     return rest;
@@ -296,7 +299,7 @@ PyObject *handle_aexit(PyObject *object, PyObject *const *Py_UNUSED(args), Py_ss
     if (done == NULL)
         return NULL;
     Py_DECREF(done);
-    return ready(state_of(Py_TYPE(object)), Py_None);
+    return Py_NewRef(((Handle *)object)->state->ready_none);
 }
 
 /* give_back(): what a task was granted and has no use for. */

@@ -1,25 +1,43 @@
 /* RLock: threading.RLock's methods on a named mutex. The thread that took it may take it again, and alone may release. */
 #include "binding.h"
 
-static PyObject *rlock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+/* Takes it if nobody has it. `token` is whose it is to be, 0 with an exception; `taken` is where, which the handle's reference need not
+ * be any more unless it is held. */
+static int take_at_once(Handle *self, uint64_t *token, il_ref *taken)
 {
-    return handle_new(type, args, kwargs, IL_KIND_RLOCK, rlock_take, rlock_release);
+    *token = agent_token(self);
+    *taken = il_load_relaxed(&self->ref);
+    if (*token == 0 || !take_fast(self, *taken, *token))
+        return *token == 0 ? ACT_FAILED : ACT_PENDING;
+    il_store_relaxed(&mutex_of(self, *taken)->depth, 1);
+    return ACT_DONE;
 }
 
-/* `taken` is where it was taken, which the handle's reference need not be any more unless it is held. */
+int rlock_at_once(Handle *self, uint64_t *agent)
+{
+    il_ref taken;
+    uint64_t token;
+    int result = take_at_once(self, &token, &taken);
+    *agent = token != this_token() ? token : 0;
+    return result;
+}
+
+static PyObject *rlock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *self = handle_new(type, args, kwargs, IL_KIND_RLOCK, rlock_take, rlock_release);
+    if (self != NULL)
+        ((Handle *)self)->at_once = rlock_at_once;
+    return self;
+}
+
 static int take_at(Handle *self, uint64_t deadline, il_ref *taken)
 {
-    uint64_t token = agent_token(self);
-    *taken = il_load_relaxed(&self->ref);
-    il_mutex *mutex = mutex_of(self, *taken);
-    if (token == 0)
-        return ACT_FAILED;
-    if (take_fast(self, *taken, token)) {
-        il_store_relaxed(&mutex->depth, 1);
-        return ACT_DONE;
-    }
+    uint64_t token;
+    int result = take_at_once(self, &token, taken);
+    if (result != ACT_PENDING)
+        return result;
     /* Re-entry never waits, so it is not worth letting go of the GIL. */
-    if (il_rlock_mine(self->space->segment, mutex, il_ref_key(*taken), token))
+    if (il_rlock_mine(self->space->segment, mutex_of(self, *taken), il_ref_key(*taken), token))
         deadline = IL_NOW;
     Act act = act_until(deadline);
     act.token = token != this_token() ? token : 0;
@@ -59,24 +77,26 @@ static PyObject *rlock_enter(PyObject *object, PyObject *Py_UNUSED(ignored))
     return rlock_acquire(object, NULL, 0, NULL);
 }
 
-static PyObject *release_with(Handle *self, unsigned flags)
+uint64_t rlock_token(Handle *self)
 {
     il_ref ref = il_load_relaxed(&self->ref);
-    uint64_t token = agent_token(self);
-    if (token == 0)
-        return NULL;
-    int failed, code = il_rlock_unlock(self->space->segment, mutex_of(self, ref), il_ref_key(ref), token, flags);
-    while (code == IL_STALE) {
-        ref = present_ref(self, &failed);
-        if (failed)
+    bool threads = il_rlock_mine(self->space->segment, mutex_of(self, ref), il_ref_key(ref), this_token());
+    return threads ? this_token() : agent_token(self);
+}
+
+static PyObject *release_with(Handle *self, unsigned flags)
+{
+    for (;;) {
+        uint64_t token = rlock_token(self);
+        if (token == 0)
             return NULL;
-        code = ref == 0 ? IL_NOT_HELD
-                        : il_rlock_unlock(self->space->segment, mutex_of(self, ref), il_ref_key(ref), token, flags);
+        il_ref ref = il_load_relaxed(&self->ref);
+        int failed, code = il_rlock_unlock(self->space->segment, mutex_of(self, ref), il_ref_key(ref), token, flags);
+        if (code != IL_STALE)
+            return released(self, code);
+        if (present_ref(self, &failed) == 0)
+            return failed ? NULL : released(self, IL_NOT_HELD);
     }
-    /* By `with` in a coroutine, before tasks had tokens in this process: its handle is older than the import of asyncio. */
-    if (code == IL_NOT_OWNER && token != this_token())
-        code = il_rlock_unlock(self->space->segment, mutex_of(self, ref), il_ref_key(ref), this_token(), flags);
-    return released(self, code);
 }
 
 PyObject *rlock_release(PyObject *object, PyObject *Py_UNUSED(unused))
@@ -94,13 +114,14 @@ static PyObject *rlock_exit(PyObject *object, PyObject *const *Py_UNUSED(args), 
     return rlock_release(object, NULL);
 }
 
-int64_t rlock_depth(Handle *self, il_ref *ref)
+int64_t rlock_depth(Handle *self, uint64_t token, il_ref *ref)
 {
     int failed;
-    uint64_t token = agent_token(self);
+    if (token == 0)
+        return -1;
     *ref = present_ref(self, &failed);
-    if (*ref == 0 || token == 0)
-        return token != 0 ? failed : -1;
+    if (*ref == 0)
+        return failed;
     il_mutex *mutex = mutex_of(self, *ref);
     return il_rlock_mine(self->space->segment, mutex, il_ref_key(*ref), token) ? il_load_relaxed(&mutex->depth) : 0;
 }
@@ -110,14 +131,14 @@ int64_t rlock_depth(Handle *self, il_ref *ref)
 static PyObject *rlock_is_owned(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     il_ref ref;
-    int64_t depth = rlock_depth((Handle *)object, &ref);
+    int64_t depth = rlock_depth((Handle *)object, rlock_token((Handle *)object), &ref);
     return depth < 0 ? NULL : PyBool_FromLong(depth != 0);
 }
 
 static PyObject *rlock_recursion_count(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     il_ref ref;
-    int64_t depth = rlock_depth((Handle *)object, &ref);
+    int64_t depth = rlock_depth((Handle *)object, rlock_token((Handle *)object), &ref);
     return depth < 0 ? NULL : PyLong_FromLongLong(depth);
 }
 
@@ -125,7 +146,7 @@ static PyObject *rlock_release_save(PyObject *object, PyObject *Py_UNUSED(ignore
 {
     Handle *self = (Handle *)object;
     il_ref ref;
-    int64_t depth = rlock_depth(self, &ref);
+    int64_t depth = rlock_depth(self, rlock_token(self), &ref);
     if (depth < 0)
         return NULL;
     if (depth != 0)

@@ -237,21 +237,29 @@ static int read_take(Handle *self, Act *act)
     return result == ACT_DONE ? read_entered(self, ref, act) : result;
 }
 
-static int read_take_until(Handle *self, uint64_t deadline)
+/* Reads, if this thread or task has done so before and nobody writes or waits to. */
+static int read_at_once(Handle *self, uint64_t *agent)
 {
     il_space *space = self->space->segment;
     il_ref ref = il_load_relaxed(&self->ref);
     il_share share = kept_share(self);
-    uint64_t agent;
-    if (agent_here(self, &agent) < 0)
+    if (agent_here(self, agent) < 0)
         return ACT_FAILED;
-    Read *read = find_read(space, ref, agent);
-    if (read != NULL && share != 0 && (self->on_recover == NULL || read->count != 0) &&
-        il_rwlock_read_fast(space, il_ref_cell(space, ref), il_ref_key(ref), share)) {
-        read->share = share;
-        read->count++;
-        return ACT_DONE;
-    }
+    Read *read = find_read(space, ref, *agent);
+    if (read == NULL || share == 0 || (self->on_recover != NULL && read->count == 0) ||
+        !il_rwlock_read_fast(space, il_ref_cell(space, ref), il_ref_key(ref), share))
+        return ACT_PENDING;
+    read->share = share;
+    read->count++;
+    return ACT_DONE;
+}
+
+static int read_take_until(Handle *self, uint64_t deadline)
+{
+    uint64_t agent;
+    int result = read_at_once(self, &agent);
+    if (result != ACT_PENDING)
+        return result;
     Act act = act_until(deadline);
     act.token = agent;
     return read_take(self, &act);
@@ -298,8 +306,10 @@ static bool read_abandon(Handle *self, Act *act)
 static PyObject *read_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     PyObject *self = handle_new(type, args, kwargs, IL_KIND_RWLOCK, read_take, read_release);
-    if (self != NULL)
-        ((Handle *)self)->abandon = read_abandon;
+    if (self == NULL)
+        return NULL;
+    ((Handle *)self)->at_once = read_at_once;
+    ((Handle *)self)->abandon = read_abandon;
     return self;
 }
 

@@ -225,10 +225,11 @@ FORKS = """
     parent = os.getpid()
     try:
         with condition:
-            print(wait(), flush=True)
+            sys.stdout.write(f"{wait()}\\n")  # in one piece, since both write to one pipe: print may write the end of the line alone
     except interlock.NotHeld:  # NotOwner from the wait; then the `with` finds that the child has not got the lock
         assert os.getpid() != parent
-        print("child", flush=True)
+        sys.stdout.write("child\\n")
+    sys.stdout.flush()
 """
 
 
