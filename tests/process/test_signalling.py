@@ -225,7 +225,8 @@ FORKS = """
     parent = os.getpid()
     try:
         with condition:
-            sys.stdout.write(f"{wait()}\\n")  # in one piece, since both write to one pipe: print may write the end of the line alone
+            # In one piece, since both write to one pipe: print may write the end of the line alone.
+            sys.stdout.write(f"{wait()}\\n")
     except interlock.NotHeld:  # NotOwner from the wait; then the `with` finds that the child has not got the lock
         assert os.getpid() != parent
         sys.stdout.write("child\\n")
