@@ -214,20 +214,27 @@ static int enter_once(il_space *space, il_ref ref, il_wait *wait, void *argument
     return il_condition_enter(space, ref, wait, argument);
 }
 
-/* Takes the lock back, as deep as it was, whatever signals come: wait() returns with it, as the statement around it expects.
- * ACT_FAILED, with an exception, when the space is lost, or when on_recover raised. */
+/* Takes the lock back, as deep as it was. Who notified us has mostly let go of it: then it is not worth letting go of the GIL. */
+static bool take_back_fast(Condition *self, const Act *act)
+{
+    il_ref ref = il_load_relaxed(&self->lock->ref);
+    bool taken = take_fast(self->lock, ref, token_of(act));
+    if (taken && is_reentrant(self))
+        il_store_relaxed(&mutex_of(self->lock, ref)->depth, (uint32_t)act->depth);
+    return taken;
+}
+
+/* The same, whatever signals come: wait() returns with it, as the statement around it expects. ACT_FAILED, with an exception, when the
+ * space is lost, or when on_recover raised. */
 static int take_back(Condition *self, Act *act)
 {
-    il_ref taken = il_load_relaxed(&self->lock->ref);
-    /* Who notified us has mostly let go of it: then it is not worth letting go of the GIL. */
-    if (!take_fast(self->lock, taken, token_of(act))) {
-        int result = take_deaf(self->lock, is_reentrant(self) ? il_rlock_lock : il_mutex_lock, act, &taken);
-        if (result != ACT_DONE)
-            return result;
-    }
-    if (is_reentrant(self))
+    il_ref taken;
+    if (take_back_fast(self, act))
+        return ACT_DONE;
+    int result = take_deaf(self->lock, is_reentrant(self) ? il_rlock_lock : il_mutex_lock, act, &taken);
+    if (result == ACT_DONE && is_reentrant(self))
         il_store_relaxed(&mutex_of(self->lock, taken)->depth, (uint32_t)act->depth);
-    return ACT_DONE;
+    return result;
 }
 
 static int wait_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
@@ -262,6 +269,8 @@ static int leave_queue(Condition *self, il_ref ref, il_ticket ticket, bool pass_
 /* As take_back, where an exception may be set already: it becomes the context of the one that says why that failed. */
 static int take_back_whatever(Condition *self, Act *act)
 {
+    if (!act->failed && take_back_fast(self, act))
+        return ACT_DONE;
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     int result;
