@@ -128,7 +128,7 @@ void data_after_fork(void);
 /* At the end of the interpreter: forgets the anonymous objects that no other process has. */
 void data_at_exit(void);
 
-/* --- handle.c --- */
+/* --- agent.c --- */
 
 /* This thread's token: a number no other thread of this process ever had << 32 | its kernel thread id. 0: not made yet;
  * a forked child makes new ones. */
@@ -153,16 +153,34 @@ extern il_u32 tasks_act;
 extern THREAD_LOCAL uint64_t acting_for;
 uint64_t find_agent(struct Handle *self);
 
-/* Whose rules the arguments of acquire() follow. They differ in what they make of a timeout that is not positive, and of one
- * that comes with blocking=False. */
-enum {
-    RULES_LOCK,            /* threading.Lock's: -1 is for ever, other negative ones and any with blocking=False are refused */
-    RULES_SEMAPHORE,       /* threading.Semaphore's: what is not positive is "now", one with blocking=False is refused */
-    RULES_MULTIPROCESSING, /* multiprocessing's: what is not positive is "now", one with block=False is ignored */
-};
+/* The token of the task that runs in this thread, or of the thread. 0 with an exception. A process that has no slot yet has just
+ * begun, or been forked: gevent may have replaced its threads since. */
+static inline uint64_t agent_token(Handle *self)
+{
+    bool simple = !il_load_relaxed(&tasks_matter) && il_load_relaxed(self->space->self) != 0;
+    return simple ? this_token() : find_agent(self);
+}
 
-/* Parses (blocking=True, timeout=None); `blocking` may be called `block`. */
-int parse_acquire(Handle *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, uint64_t *deadline);
+static inline uint64_t token_of(const Act *act)
+{
+    return act->token != 0 ? act->token : this_token();
+}
+
+/* Whether a task is asked for the like of a thread's token. Values and Arrays are re-entrant locks, too. */
+bool knows_tasks(const Handle *self);
+/* Whether tasks count as owners from now on. 0, or -1 with an exception. */
+int tasks_begin(Handle *self);
+/* The same for a handle that is made where asyncio is there: a plain `with` in a coroutine is to be the task's, too. */
+int tasks_may_come(Handle *self);
+/* Finds out whether gevent has replaced the threads. 0, or -1 with an exception. */
+int hub_look(ModuleState *state);
+
+/* --- handle.c --- */
+
+/* How often this process has forked. */
+extern il_u32 forks;
+/* … and of how many forks it is the child, or the child's child. */
+extern il_u32 forked_from;
 
 /* Sets the exception for the use of a Space that was closed, `handle` may be NULL. */
 void raise_closed(SpaceObject *space, Handle *handle);
@@ -214,10 +232,35 @@ int handle_traverse(PyObject *object, visitproc visit, void *arg);
 int handle_clear(PyObject *object);
 void handle_dealloc(PyObject *object);
 
-/* How often this process has forked. */
-extern il_u32 forks;
-/* … and of how many forks it is the child, or the child's child. */
-extern il_u32 forked_from;
+/* Where the handle's name is now, for questions and releases: looked up again if its cell was given away. 0: nowhere, so
+ * nobody has it, unless `failed` is -1 and an exception is set. */
+il_ref present_ref(Handle *self, int *failed);
+
+/* Turns the result of a release into None or an exception. */
+PyObject *released(Handle *self, int code);
+
+/* Finds or makes the handle's cell, whose reference `seen` is stale. `wait` says for how long the table may be waited for. 0,
+ * or -1 with an exception, or a code of IL_BUSY, IL_TIMEDOUT and IL_INTERRUPTED, which are the caller's to judge. */
+int resolve(Handle *self, il_ref seen, il_wait *wait);
+
+/* --- wait.c --- */
+
+/* Whose rules the arguments of acquire() follow. They differ in what they make of a timeout that is not positive, and of one
+ * that comes with blocking=False. */
+enum {
+    RULES_LOCK,            /* threading.Lock's: -1 is for ever, other negative ones and any with blocking=False are refused */
+    RULES_SEMAPHORE,       /* threading.Semaphore's: what is not positive is "now", one with blocking=False is refused */
+    RULES_MULTIPROCESSING, /* multiprocessing's: what is not positive is "now", one with block=False is ignored */
+};
+
+/* Parses (blocking=True, timeout=None); `blocking` may be called `block`. */
+int parse_acquire(Handle *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, uint64_t *deadline);
+
+/* The deadline of a `timeout` as threading.Event.wait has it: None is for ever, and what is not positive is "now". */
+int lenient_deadline(PyObject *timeout, uint64_t *deadline);
+
+/* A wait of this thread to a deadline. */
+il_wait wait_until(uint64_t deadline);
 
 /* What an engine function does with the object that a handle refers to. */
 typedef int (*operation)(il_space *, il_ref, il_wait *, void *argument);
@@ -257,40 +300,10 @@ int take_deaf(Handle *self, lock_function lock, Act *act, il_ref *taken);
 /* An act of this thread, to a deadline. */
 Act act_until(uint64_t deadline);
 
-/* The token of the task that runs in this thread, or of the thread. 0 with an exception. A process that has no slot yet has just
- * begun, or been forked: gevent may have replaced its threads since. */
-static inline uint64_t agent_token(Handle *self)
-{
-    bool simple = !il_load_relaxed(&tasks_matter) && il_load_relaxed(self->space->self) != 0;
-    return simple ? this_token() : find_agent(self);
-}
-
-static inline uint64_t token_of(const Act *act)
-{
-    return act->token != 0 ? act->token : this_token();
-}
-
-/* Where the handle's name is now, for questions and releases: looked up again if its cell was given away. 0: nowhere, so
- * nobody has it, unless `failed` is -1 and an exception is set. */
-il_ref present_ref(Handle *self, int *failed);
-
-/* Turns the result of a release into None or an exception. */
-PyObject *released(Handle *self, int code);
-
-/* The deadline of a `timeout` as threading.Event.wait has it: None is for ever, and what is not positive is "now". */
-int lenient_deadline(PyObject *timeout, uint64_t *deadline);
-
-/* A wait of this thread to a deadline. */
-il_wait wait_until(uint64_t deadline);
-
-/* --- port.c --- */
+/* --- task.c --- */
 
 /* Takes the first step of an act in a task. ACT_PENDING: `waiter` is the rest of it. */
 int begin_act(Handle *self, Act *act, PyObject **waiter);
-/* Whether tasks count as owners from now on. 0, or -1 with an exception. */
-int tasks_begin(Handle *self);
-/* The same for a handle that is made where asyncio is there: a plain `with` in a coroutine is to be the task's, too. */
-int tasks_may_come(Handle *self);
 /* What a method of the asynchronous face returns for what begin_act said: the result, or the Waiter. */
 PyObject *begun(Handle *self, Act *act);
 PyObject *ready(ModuleState *state, PyObject *value);
@@ -300,9 +313,6 @@ PyObject *handle_aexit(PyObject *object, PyObject *const *args, Py_ssize_t nargs
 
 /* Lets the hub run until it is time to look at the wait again. IL_OK, or PERFORM_FAILED with an exception. */
 int hub_sleep(Handle *self, const il_wait *wait);
-/* Finds out whether gevent has replaced the threads. 0, or -1 with an exception. */
-int hub_look(ModuleState *state);
-
 /* --- subclass.c: __init_subclass__ of the base of all handles --- */
 
 PyObject *handle_init_subclass(PyObject *class, PyObject *args, PyObject *kwargs);

@@ -1,14 +1,9 @@
-/* What all handles share: names, spaces, waiting with signals let in, and what can be asked of a lock. */
-#include <math.h>
+/* What all handles share: names, spaces, recovery, and what can be asked of a lock. */
 #include <stdio.h>
-#include <unistd.h>
 
 #include "binding.h"
 #include "il_platform.h"
 
-THREAD_LOCAL uint64_t thread_token;
-THREAD_LOCAL bool thread_is_main;
-static il_u32 tokens;
 il_u32 forks;
 il_u32 forked_from;
 
@@ -16,81 +11,6 @@ ModuleState *state_of(PyTypeObject *type)
 {
     PyObject *module = PyType_GetModuleByDef(type, &engine_module);
     return module != NULL ? PyModule_GetState(module) : NULL;
-}
-
-uint64_t next_token(void)
-{
-    return (uint64_t)(il_add_relaxed(&tokens, 1) + 1) << 32 | il_thread_id();
-}
-
-uint64_t new_token(void)
-{
-    thread_token = next_token();
-    thread_is_main = (uint32_t)thread_token == (uint32_t)getpid();
-    return thread_token;
-}
-
-il_u32 tasks_matter, tasks_act;
-
-THREAD_LOCAL uint64_t acting_for;
-
-#ifndef Py_GIL_DISABLED
-static bool is_referent(PyObject *reference, PyObject *object)
-{
-#if PY_VERSION_HEX >= 0x030D0000
-    PyObject *referent = NULL;
-    PyWeakref_GetRef(reference, &referent);
-    Py_XDECREF(referent);
-    return referent == object;
-#else
-    return PyWeakref_GetObject(reference) == object;
-#endif
-}
-#endif
-
-/* The token of a task. 0 with an exception. */
-static uint64_t token_of_task(ModuleState *state, PyObject *task)
-{
-#ifndef Py_GIL_DISABLED
-    if (state->last_task != NULL && is_referent(state->last_task, task))
-        return state->last_token;
-#endif
-    PyObject *found = PyObject_CallOneArg(state->token_of_task, task);
-    uint64_t token = found != NULL ? PyLong_AsUnsignedLongLong(found) : 0;
-    Py_XDECREF(found);
-    if (PyErr_Occurred())
-        return 0;
-#ifndef Py_GIL_DISABLED
-    PyObject *reference = PyWeakref_NewRef(task, NULL);
-    if (reference == NULL)
-        return 0;
-    Py_XSETREF(state->last_task, reference);
-    state->last_token = token;
-#endif
-    return token;
-}
-
-uint64_t find_agent(Handle *self)
-{
-    ModuleState *state = self->state;
-    if (acting_for != 0)
-        return acting_for;
-    if (il_load_relaxed(self->space->self) == 0 && hub_look(state) < 0)
-        return 0;
-    if (state->token_of_task == NULL)
-        return this_token();
-    /* Cheaper than to ask asyncio: in most threads no loop has ever run. */
-    if (state->loop_key != NULL) {
-        PyObject *notes = PyThreadState_GetDict();
-        if (notes != NULL && PyDict_GetItemWithError(notes, state->loop_key) == NULL)
-            return PyErr_Occurred() ? 0 : this_token();
-    }
-    PyObject *loop = PyObject_CallNoArgs(state->running_loop);
-    PyObject *task = loop != NULL && loop != Py_None ? PyObject_CallOneArg(state->current_task, loop) : Py_XNewRef(loop);
-    uint64_t token = task == NULL ? 0 : task == Py_None ? this_token() : token_of_task(state, task);
-    Py_XDECREF(loop);
-    Py_XDECREF(task);
-    return token;
 }
 
 /* --- making --- */
@@ -203,9 +123,7 @@ static il_error parameter_in_use(Handle *self, const char *name, size_t length)
     return error;
 }
 
-/* Finds or makes the handle's cell, whose reference `seen` is stale. `wait` says for how long the table may be waited for. 0,
- * or -1 with an exception, or a code of IL_BUSY, IL_TIMEDOUT and IL_INTERRUPTED, which are the caller's to judge. */
-static int resolve(Handle *self, il_ref seen, il_wait *wait)
+int resolve(Handle *self, il_ref seen, il_wait *wait)
 {
     il_space *segment = self->space->segment;
     Py_ssize_t length;
@@ -409,99 +327,6 @@ void handle_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
-/* --- arguments of acquire --- */
-
-enum { TIMEOUT_MAX_SECONDS = 9223372036 }; /* threading.TIMEOUT_MAX: 2^63 ns */
-
-/* The timeout is in seconds, -1 (exactly) and None meaning for ever. */
-static int deadline_of(PyObject *timeout, bool blocking, uint64_t *deadline)
-{
-    *deadline = blocking ? IL_FOREVER : IL_NOW;
-    if (timeout == NULL || timeout == Py_None)
-        return 0;
-    double seconds = PyFloat_AsDouble(timeout);
-    if (seconds == -1.0) {
-        if (PyErr_Occurred() == NULL)
-            return 0;
-        if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
-            PyErr_SetString(PyExc_OverflowError, "timeout value is too large: None is for ever");
-        }
-        return -1;
-    }
-    if (!blocking)
-        PyErr_SetString(PyExc_ValueError, "can't specify a timeout for a non-blocking call");
-    else if (isnan(seconds) || seconds < 0)
-        PyErr_SetString(PyExc_ValueError, "timeout value must be a non-negative number of seconds, or -1 or None for ever");
-    else if (seconds > (double)TIMEOUT_MAX_SECONDS)
-        PyErr_SetString(PyExc_OverflowError, "timeout value is too large: None is for ever");
-    else {
-        *deadline = seconds == 0 ? IL_NOW : il_clock_ns() + (uint64_t)ceil(seconds * 1e9);
-        return 0;
-    }
-    return -1;
-}
-
-int lenient_deadline(PyObject *timeout, uint64_t *deadline)
-{
-    if (timeout != NULL && timeout != Py_None) {
-        double seconds = PyFloat_AsDouble(timeout);
-        if (seconds == -1.0 && PyErr_Occurred())
-            return -1;
-        if (isnan(seconds)) {
-            PyErr_SetString(PyExc_ValueError, "timeout value must be a number of seconds, or None for ever, not NaN");
-            return -1;
-        }
-        if (seconds <= 0) {
-            *deadline = IL_NOW;
-            return 0;
-        }
-    }
-    return deadline_of(timeout, true, deadline);
-}
-
-int deadline_from(PyObject *blocking, PyObject *timeout, uint64_t *deadline)
-{
-    int blocks = blocking != NULL ? PyObject_IsTrue(blocking) : 1;
-    return blocks < 0 ? -1 : deadline_of(timeout, blocks, deadline);
-}
-
-int parse_acquire(Handle *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, uint64_t *deadline)
-{
-    PyObject *blocking = NULL, *timeout = NULL;
-    Py_ssize_t named = kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0;
-    if (nargs > 2) {
-        PyErr_Format(PyExc_TypeError, "acquire() takes at most 2 arguments (%zd given)", nargs + named);
-        return -1;
-    }
-    if (nargs > 0)
-        blocking = args[0];
-    if (nargs > 1)
-        timeout = args[1];
-    for (Py_ssize_t i = 0; i < named; i++) {
-        PyObject *key = PyTuple_GET_ITEM(kwnames, i), **into;
-        if (PyUnicode_CompareWithASCIIString(key, "timeout") == 0)
-            into = &timeout;
-        else if (PyUnicode_CompareWithASCIIString(key, "blocking") == 0 ||
-                 PyUnicode_CompareWithASCIIString(key, "block") == 0)
-            into = &blocking;
-        else {
-            PyErr_Format(PyExc_TypeError, "acquire() got an unexpected keyword argument %R", key);
-            return -1;
-        }
-        if (*into != NULL) {
-            PyErr_Format(PyExc_TypeError, "acquire() got multiple values for argument %R", key);
-            return -1;
-        }
-        *into = args[nargs + i];
-    }
-    int blocks = blocking != NULL ? PyObject_IsTrue(blocking) : 1;
-    if (blocks < 0)
-        return -1;
-    if (blocks && self->rules != RULES_LOCK)
-        return lenient_deadline(timeout, deadline);
-    return deadline_of(self->rules == RULES_MULTIPROCESSING ? NULL : timeout, blocks, deadline);
-}
-
 /* --- taking and releasing --- */
 
 static PyObject *record_of(Handle *self, const il_owner *owner, uint64_t died_ns)
@@ -545,140 +370,6 @@ int recover(Handle *self, il_ref ref)
     else
         il_mutex_unlock(self->space->segment, mutex, il_ref_key(ref), IL_UNLOCK_KEEP_ORPHAN);
     return -1;
-}
-
-il_wait wait_until(uint64_t deadline)
-{
-    /* Python runs signal handlers in the main thread. A signal that comes just before the engine sleeps interrupts nothing, so
-     * that thread comes back after every slice to look. */
-    return (il_wait){.deadline_ns = deadline, .restless = this_token() != 0 && thread_is_main};
-}
-
-/* Having to wait long for one of the engine's own locks is not the end of the caller's time. */
-static int call_listening(il_space *space, operation call, il_ref ref, il_wait *wait, void *argument)
-{
-    int code = call(space, ref, wait, argument);
-    return code == IL_TIMEDOUT && il_clock_ns() < wait->deadline_ns ? il_wait_later(space, wait) : code;
-}
-
-int call_asleep(Handle *self, operation call, il_ref ref, il_wait *wait, void *argument)
-{
-    il_space *space = self->space->segment;
-    int code;
-    if (wait->listens)
-        return call_listening(space, call, ref, wait, argument);
-    if (wait->deadline_ns == IL_NOW)
-        return call(space, ref, wait, argument);
-    uint32_t now = il_load_relaxed(&forks) + 1;
-    if (il_load_relaxed(&self->looked_at) != now) {
-        if (hub_look(self->state) < 0)
-            return PERFORM_FAILED;
-        il_store_relaxed(&self->looked_at, now);
-    }
-    if (self->state->hub_sleep == NULL) {
-        Py_BEGIN_ALLOW_THREADS;
-        code = call(space, ref, wait, argument);
-        Py_END_ALLOW_THREADS;
-        return code;
-    }
-    wait->restless = false; /* the hub lets signal handlers run */
-    do {
-        wait->listens = true;
-        code = call_listening(space, call, ref, wait, argument);
-        wait->listens = false;
-    } while (code == IL_PENDING && (code = hub_sleep(self, wait)) == IL_OK);
-    return code;
-}
-
-static int perform_with(Handle *self, operation call, void *argument, il_wait *wait, bool deaf, il_ref *where)
-{
-    for (;;) {
-        il_ref ref = il_load_relaxed(&self->ref);
-        if (check_open(self) < 0)
-            return PERFORM_FAILED;
-        int code = call_asleep(self, call, ref, wait, argument);
-        if (code == PERFORM_FAILED)
-            return code;
-        if (code == IL_STALE) {
-            code = resolve(self, ref, wait);
-            if (code == -1)
-                return PERFORM_FAILED;
-            if (code == IL_OK)
-                continue;
-        }
-        *where = ref;
-        switch (code) {
-        case IL_OK:
-        case IL_BUSY:
-        case IL_TIMEDOUT:
-        case IL_BROKEN:
-        case IL_LAST:
-        case IL_OVERFLOW:
-        case IL_PENDING:
-            return code;
-        case IL_INTERRUPTED:
-            if (!deaf && PyErr_CheckSignals() != 0)
-                return PERFORM_FAILED;
-            break;
-        default:
-            raise_code(state_of(Py_TYPE(self)), code, self->space, self, NULL, 0);
-            return PERFORM_FAILED;
-        }
-    }
-}
-
-int perform(Handle *self, operation call, void *argument, il_wait *wait, il_ref *where)
-{
-    return perform_with(self, call, argument, wait, false, where);
-}
-
-int perform_quickly(Handle *self, operation call, void *argument, il_ref *where)
-{
-    il_wait wait = {.deadline_ns = IL_NOW};
-    int code = perform(self, call, argument, &wait, where);
-    if (code != IL_BUSY)
-        return code;
-    wait = wait_until(IL_FOREVER);
-    return perform(self, call, argument, &wait, where);
-}
-
-Act act_until(uint64_t deadline)
-{
-    return (Act){.wait = wait_until(deadline)};
-}
-
-typedef struct {
-    lock_function lock;
-    const Act *act;
-} taking;
-
-static int take_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
-{
-    const taking *how = argument;
-    /* Asked for each time: a signal handler may have forked. */
-    return how->lock(space, &il_ref_cell(space, ref)->mutex, il_ref_key(ref), token_of(how->act), wait);
-}
-
-int take_bare(Handle *self, lock_function lock, Act *act, bool deaf, il_ref *taken)
-{
-    taking how = {lock, act};
-    return act_result(perform_with(self, take_once, &how, &act->wait, deaf, taken));
-}
-
-static int take_with(Handle *self, lock_function lock, Act *act, bool deaf, il_ref *taken)
-{
-    int result = take_bare(self, lock, act, deaf, taken);
-    return result == ACT_DONE && act->wait.orphan && self->on_recover != NULL ? recover(self, *taken) : result;
-}
-
-int take(Handle *self, lock_function lock, Act *act, il_ref *taken)
-{
-    return take_with(self, lock, act, false, taken);
-}
-
-int take_deaf(Handle *self, lock_function lock, Act *act, il_ref *taken)
-{
-    return take_with(self, lock, act, true, taken);
 }
 
 PyObject *released(Handle *self, int code)
@@ -813,7 +504,7 @@ static PyObject *handle_ask(PyObject *object, PyObject *timeout)
         PyErr_Format(PyExc_TypeError, "%.100s cannot be waited for", Py_TYPE(self)->tp_name);
         return NULL;
     }
-    if ((strict ? deadline_of(timeout, true, &act.wait.deadline_ns) : lenient_deadline(timeout, &act.wait.deadline_ns)) < 0)
+    if ((strict ? deadline_from(NULL, timeout, &act.wait.deadline_ns) : lenient_deadline(timeout, &act.wait.deadline_ns)) < 0)
         return NULL;
     return begun(self, &act);
 }
