@@ -26,7 +26,19 @@ ACQUIRED = {
     "Array": lambda space: space.Array("x", "q", 2),
 }
 LOCKLIKE = ["Lock", "RLock", "RWLock.read", "RWLock.write", "Value", "Array"]
+LENIENT = ["Semaphore", "BoundedSemaphore"]
 OWNED_BY_TASKS = ["RLock", "RWLock.write", "Condition", "Condition over RLock", "Value", "Array"]
+
+
+def only(*kinds):
+    """For tests of some of what can be acquired, by the fixture `thing`."""
+    return pytest.mark.parametrize("thing", kinds, indirect=True)
+
+
+strict = only(*[kind for kind in ACQUIRED if kind not in LENIENT])
+lenient = only(*LENIENT)
+locklike = only(*LOCKLIKE)
+owned_by_tasks = only(*OWNED_BY_TASKS)
 
 
 def in_loop(function, *args, maker="asyncio"):

@@ -504,6 +504,10 @@ static PyObject *handle_ask(PyObject *object, PyObject *timeout)
         PyErr_Format(PyExc_TypeError, "%.100s cannot be waited for", Py_TYPE(self)->tp_name);
         return NULL;
     }
+    if (PyBool_Check(timeout)) {
+        PyErr_SetString(PyExc_TypeError, "timeout is a number of seconds, or None for ever, not a bool: to try without waiting, timeout=0");
+        return NULL;
+    }
     if ((strict ? deadline_from(NULL, timeout, &act.wait.deadline_ns) : lenient_deadline(timeout, &act.wait.deadline_ns)) < 0)
         return NULL;
     return begun(self, &act);

@@ -1,7 +1,7 @@
 /* RWLock's two views, ReadLock and WriteLock: lock-like handles of one object.
  *
- * Each thread notes what it, or a task that runs in it, reads, so that it may read again past a waiting writer, and is refused, instead of waiting for
- * itself, when it asks to write. The note is a hint: another thread may release what this one took. */
+ * Each thread notes what it, or a task that runs in it, reads, so that it may read again past a waiting writer, and is refused,
+ * instead of waiting for itself, when it asks to write. The note is a hint: another thread may release what this one took. */
 #include "binding.h"
 
 typedef struct {
@@ -12,10 +12,14 @@ typedef struct {
     uint64_t agent; /* the task that reads; 0: this thread */
 } Read;
 
+/* A hash table with linear probing (Knuth 6.4). A note that counts nothing stays, to be used again, until its room is needed. */
 typedef struct {
-    Read *list;
-    size_t used, room;
+    Read *table;       /* `space` is NULL where there is no note */
+    size_t used, size; /* a power of two, or 0 */
+    Read *latest;      /* the note that was last asked for, or NULL */
 } Reads;
+
+enum { LEAST_NOTES = 16 };
 
 THREAD_LOCAL Reads *thread_reads; /* NULL until this thread reads something */
 static pthread_key_t reads_key;
@@ -23,7 +27,7 @@ static pthread_once_t reads_once = PTHREAD_ONCE_INIT;
 
 static void free_reads(void *mine)
 {
-    free(((Reads *)mine)->list);
+    free(((Reads *)mine)->table);
     free(mine);
     thread_reads = NULL;
 }
@@ -44,54 +48,80 @@ THREAD_LOCAL Drain *thread_draining;
 
 void forget_reads(void)
 {
-    if (thread_reads != NULL)
-        thread_reads->used = 0;
+    for (size_t i = 0; thread_reads != NULL && i < thread_reads->size; i++)
+        thread_reads->table[i].count = 0;
     thread_draining = NULL;
+}
+
+static bool is_of(const Read *read, const il_space *space, il_ref ref, uint64_t agent)
+{
+    return read->ref == ref && read->agent == agent && read->space == space;
+}
+
+/* Where the note is, or would be. There is always an empty place. */
+static Read *place_of(const Reads *mine, const il_space *space, il_ref ref, uint64_t agent)
+{
+    size_t at = (size_t)((ref ^ agent) * 0x9E3779B97F4A7C15u >> 32);
+    for (;; at++) {
+        Read *read = &mine->table[at & (mine->size - 1)];
+        if (read->space == NULL || is_of(read, space, ref, agent))
+            return read;
+    }
 }
 
 static Read *find_read(const il_space *space, il_ref ref, uint64_t agent)
 {
     Reads *mine = thread_reads;
-    for (size_t i = mine != NULL ? mine->used : 0; i-- > 0;) {
-        if (mine->list[i].ref == ref && mine->list[i].space == space && mine->list[i].agent == agent)
-            return &mine->list[i];
-    }
-    return NULL;
+    if (mine == NULL)
+        return NULL;
+    if (mine->latest != NULL && is_of(mine->latest, space, ref, agent))
+        return mine->latest;
+    Read *read = place_of(mine, space, ref, agent);
+    if (read->space == NULL)
+        return NULL;
+    return mine->latest = read;
 }
 
-/* Notes of what is read no more stay, to be used again, until their room is needed. */
-static void drop_old(Reads *mine)
+/* Room for one note more, and an empty place besides. */
+static bool has_room(const Reads *mine)
 {
-    size_t kept = 0;
-    for (size_t i = 0; i < mine->used; i++) {
-        if (mine->list[i].count != 0)
-            mine->list[kept++] = mine->list[i];
-    }
-    mine->used = kept;
+    return mine != NULL && mine->used + 1 <= mine->size / 4 * 3;
 }
 
 /* Makes room for one note more, before the lock is taken. -1 with an exception. */
 static int make_room(void)
 {
-    pthread_once(&reads_once, make_reads_key);
-    if (thread_reads == NULL) {
-        thread_reads = calloc(1, sizeof *thread_reads);
-        if (thread_reads != NULL)
-            pthread_setspecific(reads_key, thread_reads);
-    }
-    if (thread_reads != NULL && thread_reads->used == thread_reads->room)
-        drop_old(thread_reads);
-    if (thread_reads != NULL && thread_reads->used == thread_reads->room) {
-        Read *more = realloc(thread_reads->list, (thread_reads->room + 8) * sizeof *more);
-        if (more != NULL) {
-            thread_reads->list = more;
-            thread_reads->room += 8;
-        }
-    }
-    if (thread_reads != NULL && thread_reads->used < thread_reads->room)
+    Reads *mine = thread_reads;
+    if (has_room(mine))
         return 0;
-    PyErr_NoMemory();
-    return -1;
+    pthread_once(&reads_once, make_reads_key);
+    Reads more = {.size = LEAST_NOTES};
+    size_t live = 0;
+    for (size_t i = 0; mine != NULL && i < mine->size; i++)
+        live += mine->table[i].count != 0;
+    while (more.size / 2 <= live)
+        more.size *= 2;
+    more.table = calloc(more.size, sizeof *more.table);
+    if (mine == NULL && more.table != NULL)
+        mine = calloc(1, sizeof *mine);
+    if (mine == NULL || more.table == NULL) {
+        free(more.table);
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (size_t i = 0; i < mine->size; i++) {
+        const Read *read = &mine->table[i];
+        if (read->count == 0)
+            continue;
+        *place_of(&more, read->space, read->ref, read->agent) = *read;
+        more.used++;
+    }
+    free(mine->table);
+    *mine = more;
+    if (thread_reads == NULL)
+        pthread_setspecific(reads_key, mine);
+    thread_reads = mine;
+    return 0;
 }
 
 static void note_read(il_space *space, il_ref ref, il_share share, uint64_t agent)
@@ -102,8 +132,9 @@ static void note_read(il_space *space, il_ref ref, il_share share, uint64_t agen
         return;
     }
     if (read == NULL) {
-        read = &thread_reads->list[thread_reads->used++];
+        read = place_of(thread_reads, space, ref, agent);
         *read = (Read){.space = space, .ref = ref, .agent = agent};
+        thread_reads->used++;
     }
     read->share = share;
     read->count++;
@@ -228,7 +259,7 @@ static int read_take(Handle *self, Act *act)
         return read_repair(self, act);
     if (act->token == 0 && agent_here(self, &act->token) < 0)
         return ACT_FAILED;
-    if ((thread_reads == NULL || thread_reads->used == thread_reads->room) && make_room() < 0)
+    if (make_room() < 0)
         return ACT_FAILED;
     if (drains_here(self, ref) || (writes(self, ref) && il_load_relaxed(&mutex_of(self, ref)->holder) == token_of(act)))
         return refuse(self);

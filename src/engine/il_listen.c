@@ -135,7 +135,9 @@ static int plan(const il_process *process, il_watched *watched, uint64_t *due)
     *due = IL_FOREVER;
     for (const il_port *port = process->ports; port != NULL; port = port->next) {
         int i = 0;
-        idle = idle && port->idle;
+        if (port->idle)
+            continue;
+        idle = false;
         if (port->due_ns < *due)
             *due = port->due_ns;
         while (i < count && watched[i].half != bell_of(port))

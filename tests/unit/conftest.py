@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.async_support import in_loop
+from tests.async_support import ACQUIRED, in_loop
 
 
 @pytest.fixture
@@ -16,3 +16,9 @@ def value(space):
 def run(request):
     """Runs an async function in a new loop, of either make."""
     return lambda function, *args: in_loop(function, *args, maker=request.param)
+
+
+@pytest.fixture(params=ACQUIRED)
+def thing(request, space):
+    """What can be acquired."""
+    return ACQUIRED[request.param](space)
