@@ -180,7 +180,7 @@ def from_engine(
             return InterlockError(f"{what} is acquired too many times by one thread or task", name=name, path=path)
         case "IL_KIND":
             was = KINDS.get(found_kind, f"kind {found_kind}")
-            article = "an" if was[0] in "AEIOU" else "a"
+            article = "an" if was[0] in "AEIOUR" else "a"  # an RLock
             error = KindMismatch(
                 f"{name!r} is in use as {article} {was}; "
                 f"use another name, or Space.unlink() it when no program needs the {was}",

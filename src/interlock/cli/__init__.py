@@ -18,7 +18,7 @@ VERBS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; returns its exit status."""
-    verb, *rest = sys.argv[1:] if arguments is None else arguments or [""]
+    verb, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or [""]
     if verb in VERBS:
         # No importlib.import_module: to import importlib takes as long as all that `run` needs.
         status: int = __import__(f"interlock.cli.{verb}", fromlist=["main"]).main(rest)

@@ -20,8 +20,8 @@ already: no argparse, subprocess, signal (for its enum) or re. `_signal` is what
 
 from __future__ import annotations
 
+import errno
 import os
-import sys
 import time
 
 from interlock.cli import say, tell
@@ -66,7 +66,7 @@ COMMAND finds NAME in $INTERLOCK_NAME, and in $INTERLOCK_FENCE a number that is 
 The lock ends with COMMAND. Signals go on to it. If `interlock run` itself is killed by SIGKILL, the lock is free, though
 COMMAND may still run.
 
-Exit status: COMMAND's own, 128 + the signal that killed it, 127 if it is not found, 126 if it cannot be run; 1 or CODE
+Exit status: COMMAND's own; 128 + the signal that killed it; 127 if it is not found, 126 if it cannot be run; 1 or CODE
 if the lock was not to be had; 64 for wrong use, 65 if NAME is in use as something else or its space is of another
 version, 66 if the space cannot be used, 71 and 73 if the system refuses a process or room.
 """
@@ -150,7 +150,7 @@ def run(arguments: list[str]) -> int:
 
     # Blocked from before the lock is taken until after it is released, except while waiting for it: none is lost, and none
     # ends us before the command.
-    passed = {s for s in _signal.valid_signals() - OURS if _signal.getsignal(s) != _signal.SIG_IGN}
+    passed: set[int] = {s for s in _signal.valid_signals() - OURS if _signal.getsignal(s) != _signal.SIG_IGN}
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # ignored, as it may be inherited, it would hide the command's status
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, {*passed, _signal.SIGCHLD})
     verbose = "--verbose" in given
@@ -175,7 +175,7 @@ def run(arguments: list[str]) -> int:
     except OSError as error:
         lock.release()
         say(f"failed to execute {command[0]}: {error.strerror}")
-        return os.EX_OSERR if error.errno in (11, 12) else 127 if error.errno == 2 else 126
+        return {errno.ENOENT: 127, errno.EAGAIN: os.EX_OSERR, errno.ENOMEM: os.EX_OSERR}.get(error.errno or 0, 126)
     status, seen = attend(child, passed)
     try:
         lock.release()
@@ -193,7 +193,7 @@ def run(arguments: list[str]) -> int:
 
 
 def options(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
-    """The options, each by its first name, and what comes after them. As with getopt: -nw5, --wait=5; the last one counts."""
+    """The options, each by its first name, and what comes after them. As with getopt: -nw5, --wait=5; the last counts."""
     given: dict[str, str] = {}
     at = 0
     while at < len(arguments) and arguments[at].startswith("-") and arguments[at] != "-":
@@ -245,7 +245,7 @@ def operands(given: dict[str, str], rest: list[str]) -> tuple[str, list[str]]:
         raise WrongUse(f"options come before the name; if a command is really called {command[0]!r}, write -- before it")
     if shell is not None:
         command = [os.environ.get("SHELL") or "/bin/sh", "-c", shell]
-    if not command:
+    if not command or not command[0]:
         raise WrongUse("the command is missing")
     return name, command
 
@@ -253,8 +253,8 @@ def operands(given: dict[str, str], rest: list[str]) -> tuple[str, list[str]]:
 def number(option: str, text: str, most: int | None = None, fraction: bool = False) -> float:
     """A number in plain decimal digits."""
     digits = text.replace(".", "", 1) if fraction else text
-    if not (digits.isascii() and digits.isdecimal()) or (most is not None and int(text) > most):
-        wanted = "seconds, as 2 or 0.5" if fraction else f"a number from 0 to {most}"
+    if not (digits.isascii() and digits.isdecimal() and len(digits) < 12 and (most is None or int(text) <= most)):
+        wanted = "seconds (2, 0.5)" if fraction else f"a number from 0 to {most}"
         raise WrongUse(f"{option} takes {wanted}, not {text!r}")
     return float(text)
 
@@ -298,9 +298,7 @@ def kinds(given: dict[str, str], name: str) -> dict[str, Callable[[], AnyLock]]:
 # --- the lock ---
 
 
-def take(
-    openers: dict[str, Callable[[], AnyLock]], seconds: float | None, mask: Iterable[int]
-) -> tuple[AnyLock, bool]:
+def take(openers: dict[str, Callable[[], AnyLock]], seconds: float | None, mask: Iterable[int]) -> tuple[AnyLock, bool]:
     """The lock, and whether it was had within so many seconds (None: for ever)."""
     from interlock.errors import KindMismatch
 
@@ -350,15 +348,9 @@ def refused(error: Exception, name: str) -> int:
         case SpaceFull():
             return os.EX_CANTCREAT
         case SpaceError():
-            from errno import EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS
-
-            return {
-                ENOMEM: os.EX_OSERR,
-                EMFILE: os.EX_OSERR,
-                ENFILE: os.EX_OSERR,
-                EROFS: os.EX_CANTCREAT,
-                ENOSPC: os.EX_CANTCREAT,
-            }.get(error.errno or 0, os.EX_NOINPUT)
+            if error.errno in (errno.ENOMEM, errno.EMFILE, errno.ENFILE):
+                return os.EX_OSERR
+            return os.EX_CANTCREAT if error.errno in (errno.EROFS, errno.ENOSPC) else os.EX_NOINPUT
         case ValueError() | TypeError():  # a name or URL that is none
             return os.EX_USAGE
         case _:
@@ -393,22 +385,18 @@ def spawn(command: list[str], environment: dict[str, str], mask: Iterable[int]) 
     try:
         return os.posix_spawnp(command[0], command, environment, setsigmask=mask, setsigdef=defaults)
     except OSError as error:
-        from errno import ENOEXEC
-
-        if error.errno != ENOEXEC:
+        if error.errno != errno.ENOEXEC:
             raise
     # A script without #! is one for the shell, as execvp(3) has it.
     program, *arguments = command
     if "/" not in program:
         places = (os.path.join(place, program) for place in os.get_exec_path())
         program = next((place for place in places if os.access(place, os.X_OK)), program)
-    return os.posix_spawn(
-        "/bin/sh", ["sh", program, *arguments], environment, setsigmask=mask, setsigdef=defaults
-    )
+    return os.posix_spawn("/bin/sh", ["sh", program, *arguments], environment, setsigmask=mask, setsigdef=defaults)
 
 
 def attend(child: int, passed: set[int]) -> tuple[int, set[int]]:
-    """Waits for the command's end, passes signals on, stops and goes on with it. Returns its status and the signals seen."""
+    """Waits for the command's end, passes signals on, stops and goes on with it. Returns its status and signals seen."""
     # What the terminal sends goes to the command anyway; but what came before there was a command did not.
     early = _signal.sigpending()
     seen: set[int] = set()
