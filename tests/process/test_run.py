@@ -132,7 +132,7 @@ def test_script_without_an_interpreter_is_for_the_shell(directory, tmp_path):
 def test_words_go_to_the_command_as_they_are(directory):
     words = ["-n", "--", "", "a b", "--help", "\udcff", "é\n"]
     code = "import sys; print(ascii(sys.argv[1:]))"
-    assert run("orders", "--", sys.executable, "-c", code, *words).stdout == f"{ascii(words)}\n"
+    assert run("orders", "--", sys.executable, "-c", code, *words).stdout == f"{words!a}\n"
     assert run("--", "-orders", "echo", "-n", "--").stdout == "--"
 
 
@@ -227,7 +227,10 @@ def test_environment(space):
 
 
 # Of what is ignored the last seven digits, signals 1 to 28: posix_spawn lets glibc's own, 32 and 33, be ignored.
-SURROUNDINGS = 'sed -nE "s/^SigIgn.*(.{7})$/\\1/p; /^(Sig[BC]|Shd)/p" /proc/self/status; ls -l /proc/self/fd | wc -l; ulimit -a; umask; pwd; env | sort; cat'
+SURROUNDINGS = r"""
+    sed -nE "s/^SigIgn.*(.{7})$/\1/p; /^(Sig[BC]|Shd)/p" /proc/self/status
+    ls -l /proc/self/fd | wc -l; ulimit -a; umask; pwd; env | sort; cat
+"""
 
 
 @pytest.mark.parametrize("ignored", ["", "HUP INT QUIT TSTP USR1"])
@@ -277,5 +280,5 @@ def test_help_and_version(directory):
     done = cli("run", "--help")
     assert done.returncode == 0
     assert max(map(len, done.stdout.splitlines())) <= 124
-    for option in "-x -e -s -n -w -E -c -o --slots --kind --space --verbose".split():
+    for option in ["-x", "-e", "-s", "-n", "-w", "-E", "-c", "-o", "--slots", "--kind", "--space", "--verbose"]:
         assert f" {option}" in done.stdout

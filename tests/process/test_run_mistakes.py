@@ -75,7 +75,17 @@ def test_wrong_verb(words, directory):
     assert "see 'interlock --help'" in says(cli(*words), os.EX_USAGE)
 
 
-CONFUSING = ["two words", "line\nbreak", "\x1b[2J\x1b]0;title\x07", "\u202eevil", "שלום", "-\t", "'\"$(x)`", "%s{0}", "é" * 127]
+CONFUSING = [
+    "two words",
+    "line\nbreak",
+    "\x1b[2J\x1b]0;title\x07",
+    "\u202eevil",
+    "שלום",
+    "-\t",
+    "'\"$(x)`",
+    "%s{0}",
+    "é" * 127,
+]
 
 
 @pytest.mark.parametrize("name", CONFUSING)

@@ -12,7 +12,24 @@ import pytest
 from tests.cli import INTERLOCK, Holder, Run, environment, run
 from tests.support import HANG_SECONDS, Program, asleep, until
 
-NAMES = ["HUP", "INT", "QUIT", "USR1", "USR2", "ALRM", "TERM", "WINCH", "IO", "VTALRM", "PWR", "URG", "TTIN", "TTOU", "TSTP", "CONT"]
+NAMES = [
+    "HUP",
+    "INT",
+    "QUIT",
+    "USR1",
+    "USR2",
+    "ALRM",
+    "TERM",
+    "WINCH",
+    "IO",
+    "VTALRM",
+    "PWR",
+    "URG",
+    "TTIN",
+    "TTOU",
+    "TSTP",
+    "CONT",
+]
 
 # Says what comes, and ends with the signal's number when SIGUSR1 comes.
 COUNTING = """

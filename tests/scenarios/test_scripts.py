@@ -45,9 +45,7 @@ def test_one_number(kinds, directory, tmp_path):
     script.chmod(0o755)
     path = f"{script.parent}:{os.environ['PATH']}"
     with contextlib.ExitStack() as stack:
-        running = [
-            stack.enter_context(Running(command(f"one_number/count{kind}"), tmp_path, PATH=path)) for kind in kinds
-        ]
+        running = [stack.enter_context(Running(command(f"one_number/count{kind}"), tmp_path, PATH=path)) for kind in kinds]
         for program in running:
             assert program.wait() == 0, program.output()
             assert program.output().endswith("added 40\n")
