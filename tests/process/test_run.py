@@ -35,6 +35,8 @@ def test_while_it_is_shared(directory):
             assert not attempt(*options.split()), options
         assert attempt("--shared")
         assert attempt("-ns")
+        assert attempt("-n", "-x", "-s")  # the last one counts
+        assert not attempt("-n", "-s", "-x")
         holder.let_go()
     assert attempt("-n")
 
@@ -117,7 +119,9 @@ def test_commands_that_cannot_run(directory, tmp_path):
         done = run("orders", "--", command)
         assert (done.returncode, done.stdout) == (status, ""), done.stderr
         assert done.stderr.startswith(f"interlock: failed to execute {command}: ")
-    assert run("-n", "orders", "true").returncode == 0  # none of them keeps the lock
+    done = run("--verbose", "-n", "orders", "true")  # none of them keeps the lock, or dies with it
+    assert done.returncode == 0
+    assert "left by" not in done.stdout
 
 
 def test_script_without_an_interpreter_is_for_the_shell(directory, tmp_path):

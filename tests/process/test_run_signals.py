@@ -89,17 +89,22 @@ def children(pid):
 
 
 def test_inherited_as_ignored(directory):
-    """As from nohup: what we ignore is not passed on, and the command ignores it, too."""
-    words = ["orders", "sh", "-c", "echo in; kill -HUP $$; read line; exit 4"]
-    with Program(
-        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])",
-        *[*INTERLOCK, "run", *words],
-        env=environment(),
-    ) as running:
+    """As from nohup: the command ignores it, too; and should it change its mind, it still gets none from us."""
+    become = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    command = """
+import os, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+os.kill(os.getpid(), signal.SIGHUP)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+print("in", flush=True)
+signal.sigwait({signal.SIGUSR1})
+os._exit(4)
+"""
+    with Program(become, *INTERLOCK, "run", "orders", sys.executable, "-c", command, env=environment()) as running:
         assert running.line() == "in"
         os.kill(running.pid, signal.SIGHUP)
-        running.say()
-        assert running.end()[0] == 4
+        os.kill(running.pid, signal.SIGUSR1)
+        assert running.process.wait(HANG_SECONDS) == 4
 
 
 def test_child_signal_inherited_as_ignored(directory):
@@ -251,8 +256,11 @@ def test_interrupted_by_its_user(terminal, directory):
     """The terminal sends it to the command as well: that gets it once."""
     with job(terminal, *interrupted()) as shell:
         pid = int(shell.line().removeprefix("in "))
+        os.kill(pid, signal.SIGSTOP)  # until the command has taken the terminal's: two that wait would become one
+        assert shell.line() == f"stopped {int(signal.SIGSTOP)}"
         os.write(terminal[0], CTRL_C)
         assert shell.line() == "interrupted"
+        shell.say("fg")
         os.kill(pid, signal.SIGUSR1)
         assert shell.line() == "1"
         assert shell.line() == "ended 3"
