@@ -12,6 +12,7 @@ import time
 import pytest
 
 import interlock
+from interlock.cli import VERBS
 from tests.cli import INTERLOCK, Holder, Run, cli, environment, run
 from tests.support import HANG_SECONDS, asleep, until
 
@@ -280,7 +281,9 @@ def test_it_imports_little(directory):
 
 def test_help_and_version(directory):
     assert cli("--version").stdout == f"interlock {interlock.__version__}\n"
-    assert "\n  run " in cli("--help").stdout
+    for verb in VERBS:
+        assert f"\n  {verb} " in cli("--help").stdout
+        assert cli(verb, "--help").returncode == 0
     done = cli("run", "--help")
     assert done.returncode == 0
     assert max(map(len, done.stdout.splitlines())) <= 124

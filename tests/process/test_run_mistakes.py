@@ -105,7 +105,7 @@ def test_names_that_are_none(name, directory):
     assert "name" in says(run(name, "true"), os.EX_USAGE)
 
 
-@pytest.mark.parametrize("url", ["", "shm:", "redis://somewhere", "shm:\x1b[2J" + "x" * 300])
+@pytest.mark.parametrize("url", ["", "shm:", "redis://somewhere", "shm:\x1b[2J" + "x" * 300, "shm:\udcff"])
 def test_spaces_that_are_none(url, directory):
     says(run("--space", url, "orders", "true"), os.EX_USAGE)
 

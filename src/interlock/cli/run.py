@@ -25,6 +25,7 @@ import os
 import time
 
 from interlock.cli import say, tell
+from interlock.errors import InterlockError, KindMismatch, LayoutMismatch, ParameterMismatch, SpaceError, SpaceFull
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -158,16 +159,13 @@ def run(arguments: list[str]) -> int:
     try:
         lock, taken = take(openers, seconds, mask)
         if verbose:
-            took = f"getting lock took {time.monotonic() - began:.6f} seconds"
-            say(took, 1) if taken else say(why_not(lock, seconds))
-            if taken and (dead := getattr(lock, "recovered", None)):
-                say(f"the lock was left by {dead}, who died holding it", 1)
-    except Exception as error:
+            tell_how(lock, taken, seconds, time.monotonic() - began)
+        if not taken:
+            return conflict
+        environment = environment_for(name, getattr(lock, "fence", None))
+    except (InterlockError, OSError, ValueError, TypeError) as error:
         return refused(error, name)
-    if not taken:
-        return conflict
 
-    environment = environment_for(name, getattr(lock, "fence", None))
     if verbose:
         say(f"executing {command[0]}", 1)
     try:
@@ -179,7 +177,7 @@ def run(arguments: list[str]) -> int:
     status, seen = attend(child, passed)
     try:
         lock.release()
-    except Exception as error:  # the space was deleted meanwhile, or the lock broken: the command has run all the same
+    except InterlockError as error:  # the space was deleted meanwhile, say: the command has run all the same
         refused(error, name)
     if os.WIFSIGNALED(status):
         killer = os.WTERMSIG(status)
@@ -300,8 +298,6 @@ def kinds(given: dict[str, str], name: str) -> dict[str, Callable[[], AnyLock]]:
 
 def take(openers: dict[str, Callable[[], AnyLock]], seconds: float | None, mask: Iterable[int]) -> tuple[AnyLock, bool]:
     """The lock, and whether it was had within so many seconds (None: for ever)."""
-    from interlock.errors import KindMismatch
-
     limit = None if seconds is None else time.monotonic() + seconds
     kind = next(iter(openers))
     while True:
@@ -322,19 +318,24 @@ def take(openers: dict[str, Callable[[], AnyLock]], seconds: float | None, mask:
             kind = error.in_use_as
 
 
-def why_not(lock: AnyLock, seconds: float | None) -> str:
-    holder = getattr(lock, "owner", None)
-    what = "timeout while waiting to get lock" if seconds else "failed to get lock"
-    return f"{what}; it is held by {holder}" if holder else what
+def tell_how(lock: AnyLock, taken: bool, seconds: float | None, took: float) -> None:
+    """What --verbose prints: in flock's words, and what flock cannot know."""
+    if not taken:
+        holder = getattr(lock, "owner", None)
+        what = "timeout while waiting to get lock" if seconds else "failed to get lock"
+        say(f"{what}; it is held by {holder}" if holder else what)
+        return
+    say(f"getting lock took {took:.6f} seconds", 1)
+    dead = getattr(lock, "recovered", None)
+    if dead:
+        say(f"the lock was left by {dead}, who died holding it", 1)
 
 
 def refused(error: Exception, name: str) -> int:
     """Tells why the lock cannot be used. Returns the exit status for it: flock's, for what is like its errors."""
-    from interlock.errors import KindMismatch, LayoutMismatch, ParameterMismatch, SpaceError, SpaceFull
-
     match error:
         case UnicodeEncodeError():
-            say(f"the name is not UTF-8: {name!r}")
+            say(f"the name is not UTF-8: {error.object!r}")
         case KindMismatch(in_use_as="Lock"):
             say(
                 f"{name!r} is in use as a Lock, which is not shared and has no permits: "
@@ -351,10 +352,10 @@ def refused(error: Exception, name: str) -> int:
             if error.errno in (errno.ENOMEM, errno.EMFILE, errno.ENFILE):
                 return os.EX_OSERR
             return os.EX_CANTCREAT if error.errno in (errno.EROFS, errno.ENOSPC) else os.EX_NOINPUT
-        case ValueError() | TypeError():  # a name or URL that is none
-            return os.EX_USAGE
-        case _:
+        case InterlockError() | OSError():
             return os.EX_SOFTWARE
+        case _:  # a name or URL that is none
+            return os.EX_USAGE
 
 
 # --- the command ---
