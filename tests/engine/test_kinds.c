@@ -2,32 +2,6 @@
  * several; what deaths leave; what is left of an object whose name has gone. */
 #include "basic.h"
 
-static void ignore(int signal)
-{
-    (void)signal;
-}
-
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = ignore};
-    CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
-}
-
-/* A child that interrupts its parent whenever that sleeps on a word with this bit set, until `done` is: a signal that comes between
- * two slices interrupts nothing. */
-static pid_t interrupter(il_u64 *word, uint64_t bit, il_u32 *done)
-{
-    pid_t parent = getpid(), child = check_fork();
-    if (child == 0) {
-        while (!il_load_acquire(done)) {
-            AWAIT(il_load_acquire(done) || ((il_load_relaxed(word) & bit) && is_asleep(parent)));
-            kill(parent, SIGUSR1);
-        }
-        _exit(0);
-    }
-    return child;
-}
-
 /* --- the name's kind and parameter --- */
 
 static void kinds_and_parameters(void)
