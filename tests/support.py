@@ -37,7 +37,10 @@ class Spoken:
 
     def line(self) -> str:
         """The next line it prints; what it wrote to stderr is shown if there is none."""
+        hangs = threading.Timer(HANG_SECONDS, self.process.kill)
+        hangs.start()
         line = self.process.stdout.readline()
+        hangs.cancel()
         if not line:
             raise AssertionError(f"the program ended: {self.process.communicate(timeout=HANG_SECONDS)[1]}")
         return line.rstrip("\n")
