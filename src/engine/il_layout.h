@@ -212,7 +212,8 @@ typedef struct il_slot {
     il_u32 epoch; /* guard: byte k. Rises with every process that gets the slot */
     il_u64 started_ns;   /* guard: byte k. When it got the slot, wall clock */
     il_u64 pid_space;    /* guard: byte k. Inode of its PID namespace */
-    il_u64 spare;
+    il_u32 waits;        /* how many of its waits are noted (il_note.c). Guard: the process; reset with byte k. A hint */
+    il_u32 spare;
     il_u64 host[IL_HOST_MAX / 8];       /* guard: byte k. Text, read and written by words */
     il_u64 program[IL_PROGRAM_MAX / 8]; /* guard: byte k */
 } il_slot;

@@ -43,8 +43,10 @@ void il__wait_lasts(il_space *space, il_wait *wait)
     if (wait->wanted == 0)
         return;
     uint64_t now = il_clock_ns();
-    if (wait->note == 0 && il__record_new(space, &wait->note) == IL_OK)
+    if (wait->note == 0 && il__record_new(space, &wait->note) == IL_OK) {
+        il_add_relaxed(&space->slots[il_self(space)].waits, 1);
         write_note(space, wait->note, IL_NOTE, wait, wait->wanted);
+    }
     if (wait->note == 0 || !(wait->manner & (IL_MANNER_LOGS | IL_MANNER_RAISES)))
         return;
     if (wait->look_ns == 0)
@@ -66,6 +68,7 @@ void il_wait_has(il_space *space, il_wait *wait, il_ref ref)
 void il_wait_end(il_space *space, il_wait *wait)
 {
     if (wait->note != 0 && il__record_is_mine(space, wait->note)) {
+        il_add_relaxed(&space->slots[il_self(space)].waits, UINT32_MAX); /* one less */
         for (uint32_t at = (uint32_t)wait->note, next; at != 0; at = next) {
             il_record *record = &space->records[at];
             next = il_load_relaxed(&record->next);
@@ -212,6 +215,18 @@ static bool closes(walk *on)
     return false;
 }
 
+/* Whether a process has it of which anything waits. */
+static bool has_waiting_holder(il_space *space, const il_waiting *waiting)
+{
+    il_holding holders[IL_CYCLE_MOST];
+    uint32_t count = il_holders(space, waiting, holders, IL_CYCLE_MOST);
+    for (uint32_t i = 0; i < count; i++) {
+        if (il_load_relaxed(&space->slots[holders[i].slot].waits) != 0)
+            return true;
+    }
+    return false;
+}
+
 uint32_t il_cycle(il_space *space, uint32_t record, il_waiting *cycle)
 {
     walk on = {.space = space, .steps = STEPS_MOST, .path = cycle};
@@ -220,8 +235,7 @@ uint32_t il_cycle(il_space *space, uint32_t record, il_waiting *cycle)
         return 0;
     on.length = 1;
     /* Nearly always nobody has it who waits: that is found out without copies. */
-    il_holding holder;
-    if (il_holders(space, &cycle[0], &holder, 1) == 0)
+    if (!has_waiting_holder(space, &cycle[0]))
         return 0;
     for (;;) {
         on.waits_count = notes_in(space, IL_NOTE, on.waits, waits_room);

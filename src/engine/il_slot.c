@@ -153,6 +153,7 @@ static void introduce(il_space *space, uint32_t k)
     store_text(slot->host, host, sizeof host);
     il_store_relaxed(&slot->pid_space, pid_space);
     il_store_relaxed(&slot->started_ns, il_clock_wall_ns());
+    il_store_relaxed(&slot->waits, 0);
     il_store_relaxed(&slot->epoch, il_load_relaxed(&slot->epoch) + 1);
     il_store_relaxed(&slot->pid, (uint32_t)getpid());
     uint32_t seen = il_load_relaxed(&space->header->slots_seen);

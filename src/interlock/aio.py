@@ -11,7 +11,6 @@ A task that is cancelled finds its wait either pending, and abandons it, or gran
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -37,10 +36,12 @@ def token_of(task: asyncio.Task[Any]) -> int:
 class _Wait:
     """A task's wait."""
 
-    __slots__ = ("error", "future", "key", "result", "waiter")
+    __slots__ = ("after", "before", "error", "future", "key", "result", "waiter")
 
     def __init__(self, waiter: native.Waiter, key: Hashable) -> None:
         self.waiter, self.key = waiter, key
+        self.before: Any = None  # in its queue, which is a ring; None: it stands in none
+        self.after: Any = None
         self.result: Any = None
         self.error: BaseException | None = None
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -69,7 +70,7 @@ class _Loop:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, space: Space) -> None:
         self.port = native.Port(space)
-        self.queues: dict[Hashable, OrderedDict[_Wait, None]] = {}
+        self.queues: dict[Hashable, _Wait] = {}  # the first of each
         loop.add_reader(self.port.fileno(), self.poll)
 
     def poll(self) -> None:
@@ -79,30 +80,40 @@ class _Loop:
             self.leave(wait)
 
     def enter(self, wait: _Wait) -> None:
-        queue = self.queues.setdefault(wait.key, OrderedDict()) if wait.key is not None else None
-        self.port.watch(wait.waiter, bool(queue))
-        if queue is not None:
-            queue[wait] = None
+        first = self.queues.get(wait.key) if wait.key is not None else None
+        self.port.watch(wait.waiter, first is not None)
+        if wait.key is None:
+            return
+        if first is None:
+            first = self.queues[wait.key] = wait.before = wait.after = wait
+        else:
+            wait.before, wait.after = first.before, first
+            wait.before.after = first.before = wait
+
+    def _take_out(self, wait: _Wait) -> None:
+        before, after = wait.before, wait.after
+        wait.before = wait.after = None
+        if after is wait:
+            del self.queues[wait.key]
+            return
+        before.after, after.before = after, before
+        if self.queues[wait.key] is wait:
+            self.queues[wait.key] = after
 
     def leave(self, wait: _Wait) -> None:
         """Out of its queue. Whoever is the first now is looked at, and so on."""
-        queue = self.queues.get(wait.key)
-        if not queue:
-            self.queues.pop(wait.key, None)  # it has not even come to stand in it
+        if wait.after is None:
             return
-        first = next(iter(queue)) is wait
-        queue.pop(wait, None)
-        while queue and first:
-            head = next(iter(queue))
+        first = self.queues[wait.key] is wait
+        self._take_out(wait)
+        while first and (head := self.queues.get(wait.key)) is not None:
             if not head.waiter.over:  # else poll() has found its end as well, and is about to tell
                 if not head.step():
                     self.port.watch(head.waiter, False)
                     return
                 self.port.forget(head.waiter)
                 head.tell()
-            del queue[head]
-        if not queue:
-            del self.queues[wait.key]
+            self._take_out(head)
 
     def abandon(self, wait: _Wait, may_wait: bool) -> bool:
         """Whether it goes on, to a good end: not if that has to be waited for, and must not be."""
