@@ -48,10 +48,14 @@ static PyObject *party_row(il_space *space, uint32_t slot, uint64_t agent)
     return row;
 }
 
-/* Wall clock of a monotonic time. */
+/* Wall clock of a monotonic time, always the same in one process. */
 static uint64_t wall_ns(uint64_t monotonic_ns)
 {
-    return il_clock_wall_ns() - (il_clock_ns() - monotonic_ns);
+    static il_u64 ahead; /* of the monotonic clock, when this was first asked; never 0 then */
+    uint64_t none = 0;
+    if (il_load_relaxed(&ahead) == 0)
+        il_cas_relaxed(&ahead, &none, il_clock_wall_ns() - il_clock_ns());
+    return monotonic_ns + il_load_relaxed(&ahead);
 }
 
 static PyObject *holders_rows(il_space *space, const il_waiting *waiting)
