@@ -18,7 +18,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     selftest.add_argument("--quick", action="store_true", help="a tenth of the work, in some seconds")
     selftest.add_argument("--json", action="store_true", help="print the results as JSON, without progress")
-    given = parser.parse_args(arguments)
+    commands.add_parser("config", help="the compiler's options for programs in C", add_help=False)
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["config"]:
+        from interlock.cli.config import main as config
+
+        return config(words[1:])
+    given = parser.parse_args(words)
 
     from interlock.errors import InterlockError
     from interlock.selftest import selftest as run
