@@ -139,7 +139,7 @@ static void describe(char *text, size_t size, int code, const il_error *error)
     else if (code == IL_ORPHANED_USERS)
         snprintf(text, size, " (process %u)", error->found);
     else if (code == IL_SLOTS_FULL)
-        snprintf(text, size, " (%u slots)", error->found);
+        snprintf(text, size, " (there are %u)", error->found);
     else if (code == IL_SPACE_FULL)
         snprintf(text, size, " (%llu more bytes are needed)", (unsigned long long)error->wanted);
     else if (code == IL_KIND)
