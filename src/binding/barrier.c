@@ -121,10 +121,10 @@ static int wait_for_others(Barrier *self, Act *act)
 {
     il_space *space = self->handle.space->segment;
     for (;;) {
-        int code = call_asleep(&self->handle, wait_once, act->ref, &act->wait, &act->ticket);
+        int code = call_asleep(&self->handle, wait_once, act->ref, shown(&self->handle, act, false), &act->ticket);
         if (code != IL_INTERRUPTED && code != PERFORM_FAILED)
             return code;
-        if (code == PERFORM_FAILED || PyErr_CheckSignals() != 0) {
+        if (code == PERFORM_FAILED || look_after(&self->handle, &act->wait, false) < 0) {
             leave(space, act);
             return PERFORM_FAILED;
         }
@@ -139,7 +139,7 @@ static int barrier_take(Handle *handle, Act *act)
     int code = IL_OK;
     if (act->stage == COMES) {
         arrival here = {0};
-        code = perform(handle, enter_once, &here, &act->wait, &act->ref);
+        code = perform(handle, enter_once, &here, shown(handle, act, false), &act->ref);
         act->ticket = here.ticket;
         act->place = here.place;
         if (code == IL_LAST) {

@@ -23,6 +23,7 @@ typedef struct {
     PyObject *owner_of;      /* interlock.records.owner_of */
     PyObject *timeout_of;    /* interlock.locklike.timeout_of: the AcquireTimeout for hold() */
     PyObject *find_space;    /* interlock.space.find: a Space from None or a URL */
+    PyObject *tell_deadlock; /* interlock.space.tell_deadlock(handle, raises, cycle): logs it, or raises */
     PyObject *hub_module;    /* "gevent.monkey" */
     PyObject *hub_sleep;     /* interlock.hub.sleep(waiter); NULL while threads are threads */
     /* Of interlock.aio and asyncio, or of interlock.hub; NULL until tasks matter. */
@@ -46,6 +47,7 @@ typedef struct {
     il_u32 *self;      /* the segment's slot, or a word of zero once closed: so closing costs the fast path nothing */
     il_cell *cells;
     PyObject *weakrefs;
+    uint8_t manner;    /* what is to become of a deadlock: IL_MANNER_LOGS, _RAISES, or 0 */
 } SpaceObject;
 
 struct Handle;
@@ -116,6 +118,9 @@ PyObject *raise_code(ModuleState *state, int code, SpaceObject *space, Handle *h
                      uint8_t found_kind);
 
 /* --- space.c --- */
+
+/* The segment of an open Space. NULL with an exception. */
+il_space *segment_of(SpaceObject *self);
 
 /* Held across fork, so that the child finds the list of segments whole and its mutex free. */
 void spaces_before_fork(void);
@@ -313,6 +318,20 @@ PyObject *handle_aexit(PyObject *object, PyObject *const *args, Py_ssize_t nargs
 
 /* Lets the hub run until it is time to look at the wait again. IL_OK, or PERFORM_FAILED with an exception. */
 int hub_sleep(Handle *self, const il_wait *wait);
+/* --- watch.c: who waits for whom --- */
+
+/* What an act's wait shows to others once it takes long; its deadlocks raise unless it is `deaf`. Before each step. */
+il_wait *shown(Handle *self, Act *act, bool deaf);
+/* A wait that the engine has let come back. 0, or -1 with an exception, of a signal handler or for a deadlock; the wait has ended
+ * then. */
+int look_after(Handle *self, il_wait *wait, bool deaf);
+/* This thread is about to wait for ever for a Lock that it has itself. 0, or -1 with an exception. */
+int tell_own_lock(Handle *self, il_wait *wait);
+/* _waits(), _cycles() and _processes() of a Space. */
+PyObject *space_waits(PyObject *object, PyObject *unused);
+PyObject *space_cycles(PyObject *object, PyObject *unused);
+PyObject *space_processes(PyObject *object, PyObject *unused);
+
 /* --- subclass.c: __init_subclass__ of the base of all handles --- */
 
 PyObject *handle_init_subclass(PyObject *class, PyObject *args, PyObject *kwargs);
@@ -328,6 +347,8 @@ long parse_release(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 
 /* In a forked child, which reads nothing. */
 void forget_reads(void);
+/* Notes what whoever waits reads meanwhile, unless that is noted already. */
+void show_reads(il_space *space, il_wait *wait);
 
 /* --- lock.c, rlock.c --- */
 

@@ -23,7 +23,7 @@ static int bounded_take(Handle *self, Act *act)
 {
     call how = {.self = self, .token = token_of(act)};
     il_ref ref;
-    return act_result(perform(self, acquire_once, &how, &act->wait, &ref));
+    return act_result(perform(self, acquire_once, &how, shown(self, act, false), &ref));
 }
 
 static int take_until(Handle *self, uint64_t deadline)

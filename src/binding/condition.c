@@ -246,9 +246,10 @@ static int wait_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
 static int wait_in_queue(Condition *self, Act *act)
 {
     int code;
+    shown(&self->handle, act, false)->manner = IL_MANNER_NOTICE;
     do {
         code = call_asleep(&self->handle, wait_once, act->ref, &act->wait, &act->ticket);
-        if (code == IL_INTERRUPTED && PyErr_CheckSignals() != 0)
+        if (code == IL_INTERRUPTED && look_after(&self->handle, &act->wait, false) < 0)
             return PERFORM_FAILED;
     } while (code == IL_INTERRUPTED);
     return code;
@@ -292,8 +293,9 @@ static int take_back_whatever(Condition *self, Act *act)
 enum { WAITS = 0, TAKES_BACK = 1 };
 
 /* From now on it is about the lock. */
-static void turn_back(Act *act)
+static void turn_back(Condition *self, Act *act)
 {
+    il_wait_end(self->handle.space->segment, &act->wait);
     act->stage = TAKES_BACK;
     act->wait = (il_wait){.deadline_ns = IL_FOREVER, .listens = act->wait.listens};
 }
@@ -333,7 +335,7 @@ static int condition_take(Handle *handle, Act *act)
             return ACT_FAILED;
         }
         act->failed = act->code == PERFORM_FAILED;
-        turn_back(act);
+        turn_back(self, act);
     }
     /* It stays in the queue until it has the lock: if it is killed before, its notification goes to another. */
     int taken = take_back_whatever(self, act);
@@ -360,7 +362,7 @@ static bool condition_abandon(Handle *handle, Act *act)
         return false;
     }
     if (act->stage == WAITS)
-        turn_back(act);
+        turn_back((Condition *)handle, act);
     act->failed = true;
     return true;
 }

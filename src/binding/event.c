@@ -53,7 +53,7 @@ static PyObject *event_clear(PyObject *object, PyObject *Py_UNUSED(ignored))
 static int event_take(Handle *self, Act *act)
 {
     il_ref ref;
-    return act_result(perform(self, wait_once, NULL, &act->wait, &ref));
+    return act_result(perform(self, wait_once, NULL, shown(self, act, false), &ref));
 }
 
 static PyObject *event_wait(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)

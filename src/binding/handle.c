@@ -494,6 +494,14 @@ static PyObject *handle_name(PyObject *object, void *Py_UNUSED(closure))
     return Py_NewRef(((Handle *)object)->name);
 }
 
+static PyObject *handle_waiters(PyObject *object, void *Py_UNUSED(closure))
+{
+    PyObject *watch = PyImport_ImportModule("interlock.watch");
+    PyObject *found = watch != NULL ? PyObject_CallMethod(watch, "waiters", "O", object) : NULL;
+    Py_XDECREF(watch);
+    return found;
+}
+
 /* _ask(timeout) -> True, False or a Waiter: acquires in a task. */
 static PyObject *handle_ask(PyObject *object, PyObject *timeout)
 {
@@ -522,10 +530,15 @@ static PyMethodDef handle_methods[] = {
 
 static PyGetSetDef handle_getset[] = {
     {"name", handle_name, NULL, PyDoc_STR("The name, made up for an anonymous object."), NULL},
+    {"waiters", handle_waiters, NULL,
+     PyDoc_STR("Who waits for it, the longest first: a list of Waiting. A snapshot of those who have waited for more than\n"
+               "some milliseconds."),
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMemberDef handle_members[] = {
+    {"_kind", T_UBYTE, offsetof(Handle, kind), READONLY, NULL},
     {"_name", T_OBJECT_EX, offsetof(Handle, name), READONLY, NULL},
     {"_rules", T_UBYTE, offsetof(Handle, rules), 0, NULL},
     {"space", T_OBJECT_EX, offsetof(Handle, space), READONLY, PyDoc_STR("The Space the name lives in.")},

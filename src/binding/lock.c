@@ -26,6 +26,8 @@ int lock_take_until(Handle *self, uint64_t deadline)
     if (take_fast(self, il_load_relaxed(&self->ref), this_token()))
         return ACT_DONE;
     Act act = act_until(deadline);
+    if (deadline == IL_FOREVER && tell_own_lock(self, &act.wait) < 0)
+        return ACT_FAILED;
     return lock_take(self, &act);
 }
 

@@ -69,17 +69,18 @@ static void start_process(void)
     Py_AtExit(data_at_exit); /* if there is no room for it, the next program that makes data cleans up */
 }
 
-/* set_hooks(exception_of, owner_of, timeout_of, find_space): what the package lends to the extension. */
+/* set_hooks(exception_of, owner_of, timeout_of, find_space, tell_deadlock): what the package lends to the extension. */
 static PyObject *set_hooks(PyObject *module, PyObject *args)
 {
     ModuleState *state = PyModule_GetState(module);
-    PyObject *exception_of, *owner_of, *timeout_of, *find_space;
-    if (!PyArg_ParseTuple(args, "OOOO", &exception_of, &owner_of, &timeout_of, &find_space))
+    PyObject *exception_of, *owner_of, *timeout_of, *find_space, *tell_deadlock;
+    if (!PyArg_ParseTuple(args, "OOOOO", &exception_of, &owner_of, &timeout_of, &find_space, &tell_deadlock))
         return NULL;
     Py_XSETREF(state->exception_of, Py_NewRef(exception_of));
     Py_XSETREF(state->owner_of, Py_NewRef(owner_of));
     Py_XSETREF(state->timeout_of, Py_NewRef(timeout_of));
     Py_XSETREF(state->find_space, Py_NewRef(find_space));
+    Py_XSETREF(state->tell_deadlock, Py_NewRef(tell_deadlock));
     Py_RETURN_NONE;
 }
 
@@ -164,6 +165,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->owner_of);
     Py_VISIT(state->timeout_of);
     Py_VISIT(state->find_space);
+    Py_VISIT(state->tell_deadlock);
     Py_VISIT((PyObject *)state->default_space);
     return 0;
 }
@@ -193,6 +195,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(state->owner_of);
     Py_CLEAR(state->timeout_of);
     Py_CLEAR(state->find_space);
+    Py_CLEAR(state->tell_deadlock);
     Py_XDECREF(atomic_exchange(&state->default_space, NULL));
     return 0;
 }

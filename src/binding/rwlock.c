@@ -147,6 +147,17 @@ static void unnote_read(const il_space *space, il_ref ref, uint64_t agent)
         read->count--;
 }
 
+void show_reads(il_space *space, il_wait *wait)
+{
+    const Reads *mine = thread_reads;
+    uint64_t agent = wait->agent != this_token() ? wait->agent : 0;
+    for (size_t i = 0; mine != NULL && !wait->has && i < mine->size; i++) {
+        if (mine->table[i].count != 0 && mine->table[i].space == space && mine->table[i].agent == agent)
+            il_wait_has(space, wait, mine->table[i].ref);
+    }
+    wait->has = true;
+}
+
 /* The task that runs in this thread, as notes have it. -1 with an exception. */
 static int agent_here(Handle *self, uint64_t *agent)
 {
@@ -264,7 +275,7 @@ static int read_take(Handle *self, Act *act)
     if (drains_here(self, ref) || (writes(self, ref) && il_load_relaxed(&mutex_of(self, ref)->holder) == token_of(act)))
         return refuse(self);
     call how = {self, act};
-    int result = act_result(perform(self, read_once, &how, &act->wait, &ref));
+    int result = act_result(perform(self, read_once, &how, shown(self, act, false), &ref));
     return result == ACT_DONE ? read_entered(self, ref, act) : result;
 }
 
@@ -369,11 +380,11 @@ static int drain(Handle *self, Act *act)
     bool goes_on = true;
     act->stage = WRITE_DRAINS;
     do {
-        code = call_asleep(self, drain_once, act->ref, &act->wait, NULL);
+        code = call_asleep(self, drain_once, act->ref, shown(self, act, false), NULL);
         if (code == IL_INTERRUPTED) {
             Drain here = {space, act->ref, thread_draining};
             thread_draining = &here;
-            goes_on = PyErr_CheckSignals() == 0;
+            goes_on = look_after(self, &act->wait, false) == 0;
             thread_draining = here.outer;
         }
     } while (code == IL_INTERRUPTED && goes_on);

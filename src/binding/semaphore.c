@@ -43,7 +43,7 @@ static int acquire_once(il_space *space, il_ref ref, il_wait *wait, void *Py_UNU
 static int semaphore_take(Handle *self, Act *act)
 {
     il_ref ref;
-    return act_result(perform(self, acquire_once, NULL, &act->wait, &ref));
+    return act_result(perform(self, acquire_once, NULL, shown(self, act, false), &ref));
 }
 
 static int take_until(Handle *self, uint64_t deadline)

@@ -128,7 +128,7 @@ static void space_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
-static il_space *segment_of(SpaceObject *self)
+il_space *segment_of(SpaceObject *self)
 {
     if (self->segment == NULL)
         raise_code(state_of(Py_TYPE(self)), IL_NO_SPACE_FILE, NULL, NULL, NULL, 0);
@@ -256,6 +256,9 @@ static PyMethodDef space_methods[] = {
                "Raises KeyError when there is no such name, RuntimeError when it is in use.")},
     {"_list", space_list, METH_NOARGS, NULL},
     {"_describe", space_describe, METH_NOARGS, NULL},
+    {"_waits", space_waits, METH_NOARGS, NULL},
+    {"_cycles", space_cycles, METH_NOARGS, NULL},
+    {"_processes", space_processes, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -266,6 +269,7 @@ static PyGetSetDef space_getset[] = {
 };
 
 static PyMemberDef space_members[] = {
+    {"_manner", T_UBYTE, offsetof(SpaceObject, manner), 0, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(SpaceObject, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };

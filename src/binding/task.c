@@ -107,6 +107,8 @@ PyObject *take_step(Waiter *self)
     int result = self->act.take(self->handle, &self->act);
     self->stepping = false;
     if (self->dropped) {
+        if (result == ACT_PENDING)
+            il_wait_end(self->handle->space->segment, &self->act.wait);
         if (result == ACT_DONE && self->act.undo != NULL)
             Py_XDECREF(self->act.undo((PyObject *)self->handle, NULL));
         else if (result == ACT_PENDING && self->act.abandon != NULL && self->act.abandon(self->handle, &self->act))
@@ -161,6 +163,7 @@ int hub_sleep(Handle *self, const il_wait *wait)
         return PERFORM_FAILED;
     /* A copy: this stack is not to be looked into while other greenlets run. */
     waiter->act = (Act){.take = look_again, .wait = *wait};
+    waiter->act.wait.note = 0; /* the wait itself ends it */
     PyObject *slept = PyObject_CallOneArg(self->state->hub_sleep, (PyObject *)waiter);
     waiter->over = true;
     Py_DECREF(waiter);
@@ -227,6 +230,8 @@ static PyObject *waiter_abandon(PyObject *object, PyObject *Py_UNUSED(ignored))
     }
     if (!self->over && self->act.abandon != NULL && self->made_at == il_load_relaxed(&forked_from))
         goes_on = self->act.abandon(self->handle, &self->act);
+    if (!goes_on)
+        il_wait_end(self->handle->space->segment, &self->act.wait);
     self->over = !goes_on;
     return PyBool_FromLong(goes_on);
 }
@@ -254,6 +259,8 @@ static void waiter_dealloc(PyObject *object)
     if (!self->over && self->act.abandon != NULL && self->made_at == il_load_relaxed(&forked_from) &&
         self->act.abandon(self->handle, &self->act))
         self->act.abandon(self->handle, &self->act);
+    if (!self->over)
+        il_wait_end(self->handle->space->segment, &self->act.wait);
     Py_CLEAR(self->owner);
     Py_CLEAR(self->handle);
     type->tp_free(object);

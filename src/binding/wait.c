@@ -113,7 +113,7 @@ static int call_listening(il_space *space, operation call, il_ref ref, il_wait *
     return code == IL_TIMEDOUT && il_clock_ns() < wait->deadline_ns ? il_wait_later(space, wait) : code;
 }
 
-int call_asleep(Handle *self, operation call, il_ref ref, il_wait *wait, void *argument)
+static int call_once(Handle *self, operation call, il_ref ref, il_wait *wait, void *argument)
 {
     il_space *space = self->space->segment;
     int code;
@@ -139,6 +139,15 @@ int call_asleep(Handle *self, operation call, il_ref ref, il_wait *wait, void *a
         code = call_listening(space, call, ref, wait, argument);
         wait->listens = false;
     } while (code == IL_PENDING && (code = hub_sleep(self, wait)) == IL_OK);
+    return code;
+}
+
+int call_asleep(Handle *self, operation call, il_ref ref, il_wait *wait, void *argument)
+{
+    wait->wanted = ref;
+    int code = call_once(self, call, ref, wait, argument);
+    if (wait->note != 0 && code != IL_INTERRUPTED && code != IL_PENDING)
+        il_wait_end(self->space->segment, wait);
     return code;
 }
 
@@ -169,7 +178,7 @@ static int perform_with(Handle *self, operation call, void *argument, il_wait *w
         case IL_PENDING:
             return code;
         case IL_INTERRUPTED:
-            if (!deaf && PyErr_CheckSignals() != 0)
+            if (look_after(self, wait, deaf) < 0)
                 return PERFORM_FAILED;
             break;
         default:
@@ -214,7 +223,7 @@ static int take_once(il_space *space, il_ref ref, il_wait *wait, void *argument)
 int take_bare(Handle *self, lock_function lock, Act *act, bool deaf, il_ref *taken)
 {
     taking how = {lock, act};
-    return act_result(perform_with(self, take_once, &how, &act->wait, deaf, taken));
+    return act_result(perform_with(self, take_once, &how, shown(self, act, deaf), deaf, taken));
 }
 
 static int take_with(Handle *self, lock_function lock, Act *act, bool deaf, il_ref *taken)

@@ -183,7 +183,7 @@ int il_barrier_enter(il_space *space, il_ref ref, il_wait *wait, il_ticket *tick
         code = il__wait_sleep(space, &state_of(space, ref)->queue.round, round, 0, outside, il_clock_ns());
         if (code == IL_BUSY) {
             code = look_after(space, ref, 0, wait);
-            if (code == IL_OK && wait->restless)
+            if (code == IL_OK && il__wait_returns(wait))
                 code = IL_INTERRUPTED;
         }
     }
@@ -238,7 +238,7 @@ int il_barrier_wait(il_space *space, il_ref ref, il_ticket ticket, il_wait *wait
         int code = il__wait_sleep(space, state, IL_WAIT_WAITING, 0, wait, now);
         if (code == IL_BUSY) {
             code = look_after(space, ref, (uint32_t)ticket, wait);
-            if (code == IL_OK && wait->restless)
+            if (code == IL_OK && il__wait_returns(wait))
                 code = IL_INTERRUPTED;
         }
         if (code != IL_OK)

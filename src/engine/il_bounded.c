@@ -167,7 +167,7 @@ int il_bounded_acquire(il_space *space, il_ref ref, il_share share, uint64_t hol
         if (code == IL_BUSY) {
             il__shares_reap(space, ref);
             doubt = true;
-            code = wait->restless ? IL_INTERRUPTED : IL_OK;
+            code = il__wait_returns(wait) ? IL_INTERRUPTED : IL_OK;
         }
         if (code != IL_OK)
             return leave(space, free, wait, code);

@@ -151,7 +151,7 @@ int il_condition_wait(il_space *space, il_ref ref, il_ticket ticket, il_wait *wa
         int code = il__wait_sleep(space, state, IL_WAIT_ASLEEP, 0, wait, now);
         if (code == IL_BUSY) {
             code = look_after(space, ref, (uint32_t)ticket, wait);
-            if (code == IL_OK && wait->restless)
+            if (code == IL_OK && il__wait_returns(wait))
                 code = IL_INTERRUPTED;
         }
         if (code != IL_OK)

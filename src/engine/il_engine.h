@@ -137,6 +137,9 @@ static inline uint64_t il_ref_key(il_ref ref)
     return ref & IL_GENERATION;
 }
 
+/* A place in a queue, or a note: [ the record's owner word : 32 | its index : 32 ]. */
+typedef uint64_t il_ticket;
+
 /* When to stop waiting, and what a wait has gone through so far; one per blocking call, kept across interruptions. */
 typedef struct il_wait {
     uint64_t deadline_ns; /* monotonic; IL_NOW: do not wait; IL_FOREVER */
@@ -154,6 +157,15 @@ typedef struct il_wait {
     il_u32 *futex;        /* what it listens to … */
     uint32_t expected;    /* … as long as it has this value */
     bool orphan;          /* out: the lock was left by a dead owner */
+    /* For others to see, once it takes long (il_note.c). */
+    uint8_t manner;       /* in: IL_MANNER_… */
+    bool looks;           /* it came back with IL_INTERRUPTED, for the caller to look for a deadlock */
+    bool told, has;       /* the caller's: a deadlock was told already; what is read meanwhile is noted */
+    il_ref wanted;        /* in: what is waited for; 0: of no interest to anybody */
+    uint64_t agent;       /* in: by whom */
+    il_ticket note;       /* 0: there is none */
+    uint64_t look_ns;     /* when to look for a deadlock next … */
+    uint64_t seen;        /* … and the one that was found last time, as a number. 0: none */
 } il_wait;
 
 #define IL_NOW 0u
@@ -232,6 +244,39 @@ int il_wait_later(il_space *space, il_wait *wait);
 /* Whether a wait that was pending may have come to its end, or has to be looked at for another reason. If not, it goes on
  * listening. */
 bool il_wait_is_ripe(il_space *space, il_wait *wait, uint64_t now);
+
+/* --- who waits for whom (il_note.c) --- */
+
+/* A wait has ended, or is given up: its note goes. For every wait that had something `wanted`, whatever came of it. */
+void il_wait_end(il_space *space, il_wait *wait);
+/* Besides, whoever waits here reads this meanwhile. Once there is a note. */
+void il_wait_has(il_space *space, il_wait *wait, il_ref ref);
+
+/* Somebody who waits. */
+typedef struct il_waiting {
+    uint32_t record, slot;
+    il_ref wanted;
+    uint64_t agent, since_ns;
+    uint32_t manner;
+} il_waiting;
+/* Those who wait, up to `room`: how many there are. A snapshot, in which each is whole. */
+uint32_t il_waits(il_space *space, il_waiting *found, uint32_t room);
+
+/* Whoever has what somebody waits for. */
+typedef struct il_holding {
+    uint32_t slot;
+    uint64_t agent; /* 0: some thread of the process */
+} il_holding;
+/* … up to `room`; how many there are. */
+uint32_t il_holders(il_space *space, const il_waiting *waiting, il_holding *found, uint32_t room);
+
+/* The cycle that leads from this wait back to it: how many parties it has, 0: none was found. */
+enum { IL_CYCLE_MOST = 64 };
+uint32_t il_cycle(il_space *space, uint32_t record, il_waiting *cycle);
+
+/* A wait that came back with `looks` looks for a deadlock that it is part of. What it is to do about one, of IL_MANNER_LOGS and
+ * IL_MANNER_RAISES, each of which one party of a deadlock is told, once; its cycle begins with itself. */
+uint32_t il_wait_look(il_space *space, il_wait *wait, il_waiting *cycle, uint32_t *count);
 
 /* --- the lock word (il_mutex.c) --- */
 
@@ -347,9 +392,6 @@ int il_event_clear(il_space *space, il_cell *cell, uint64_t key);
 int il_event_wait(il_space *space, il_cell *cell, uint64_t key, il_wait *wait);
 
 /* --- the condition (il_condition.c): a queue of waiters; its lock is the caller's business --- */
-
-/* A place in a queue: [ the record's owner word : 32 | its index : 32 ]. */
-typedef uint64_t il_ticket;
 
 /* Enters the queue. The caller has the condition's lock and releases it then. */
 int il_condition_enter(il_space *space, il_ref ref, const il_wait *wait, il_ticket *ticket);
@@ -612,6 +654,15 @@ int il__wait_nap(il_wait *wait, uint64_t now);
 int il__wait_sleep(il_space *space, il_u32 *futex, uint32_t expected, uint64_t until_ns, il_wait *wait, uint64_t now);
 /* The same for one that listens; `until_ns` is the end of the slice. */
 int il__wait_listen(il_space *space, il_u32 *futex, uint32_t expected, uint64_t until_ns, il_wait *wait, uint64_t now);
+
+/* Whether the caller is to be let look after other things at the end of a slice. */
+static inline bool il__wait_returns(const il_wait *wait)
+{
+    return wait->restless || wait->looks;
+}
+
+/* A slice of a wait has ended: it is noted, and is to look for a deadlock if it is time to. */
+void il__wait_lasts(il_space *space, il_wait *wait);
 
 /* Wakes up to `count` sleepers of a futex of the space and rings up those who listen to it. How many there were: those who listen
  * count as one. */

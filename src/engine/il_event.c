@@ -78,7 +78,7 @@ int il_event_wait(il_space *space, il_cell *cell, uint64_t key, il_wait *wait)
             word |= IL_FLAG_WAITERS;
         }
         int code = il__wait_sleep(space, futex_of(flag), (uint32_t)word, 0, wait, now);
-        if (code == IL_BUSY && wait->restless)
+        if (code == IL_BUSY && il__wait_returns(wait))
             code = IL_INTERRUPTED;
         if (code != IL_OK && code != IL_BUSY)
             return code;

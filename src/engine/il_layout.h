@@ -158,7 +158,7 @@ typedef struct il_cell {
 } il_cell;
 _Static_assert(offsetof(il_cell, hash) == 128 && sizeof(il_cell) == 512, "a cell is eight cache lines");
 
-/* A thread that waits in an object's queue, or what one process has of an object: its share.
+/* A thread that waits in an object's queue; what one process has of an object: its share; or a note of who waits long (il_note.c).
  *
  *   free        owner 0, object 0
  *   being made  owner k, object 0         anyone, by CAS of the owner from 0; a reaper frees it again
@@ -176,7 +176,11 @@ typedef struct il_record {
     il_u64 count;  /* of a share: [ turn : 32 | KEPT : 1 | how many : 31 ]; the futex is the low half. Guard: owner, by CAS; the
                     * reaper, and who forgets the name; KEPT: who has the mutex takes it off. The turn rises when the share goes, so
                     * that who still refers to it finds out */
-    uint64_t spare[4];
+    /* Of a note, guard: owner. */
+    il_u64 wanted; /* an il_ref: what it waits for, or (IL_HAS) has */
+    il_u64 agent;  /* the token of the thread or task; 0: a task that is none of the object's owners */
+    il_u64 since;  /* of IL_NOTE: monotonic time */
+    il_u64 manner; /* of IL_NOTE: IL_MANNER_… */
 } il_record;
 _Static_assert(sizeof(il_record) == 64, "a record is one cache line");
 
@@ -191,6 +195,15 @@ enum {
     IL_WAIT_BROKEN = 4,  /* the barrier is broken */
     IL_WAIT_ASLEEP = 5,  /* it waits for a condition and is to be woken. Guard: the waiter, by CAS from WAITING */
     IL_SHARE = 6,
+    IL_NOTE = 7, /* somebody waits. Names no object in `object`, so that whoever reaps its process frees it */
+    IL_HAS = 8,  /* and this is what it reads meanwhile; `next` leads from the note to these */
+};
+
+/* How it waits, and what is to become of a deadlock. */
+enum {
+    IL_MANNER_NOTICE = 1, /* for something that nobody has: a notification, an event, a permit, the other parties */
+    IL_MANNER_LOGS = 2,   /* a deadlock is to be logged … */
+    IL_MANNER_RAISES = 4, /* … or to end this wait */
 };
 enum { IL_BARRIER_PASS = 1, IL_BARRIER_BREAK = 2, IL_BARRIER_RESET = 3, IL_BARRIER_HOW = 3, IL_BARRIER_ONCE = 4 };
 

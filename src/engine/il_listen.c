@@ -79,6 +79,7 @@ int il__wait_listen(il_space *space, il_u32 *futex, uint32_t expected, uint64_t 
     if (wait->due_ns != 0 && now >= wait->due_ns) {
         wait->due_ns = 0;
         wait->slices++;
+        il__wait_lasts(space, wait);
         int code = il_space_check(space, false);
         return code == IL_OK ? IL_BUSY : code;
     }

@@ -192,7 +192,7 @@ int il_mutex_lock(il_space *space, il_mutex *mutex, uint64_t key, uint64_t holde
             code = reap_if_dead(space, mutex, owner, wait->listens);
             if (code == IL_SYSTEM)
                 code = IL_BUSY; /* could not ask, for want of a descriptor perhaps: ask again after the next slice */
-            if (code == IL_BUSY && wait->restless)
+            if (code == IL_BUSY && il__wait_returns(wait))
                 code = IL_INTERRUPTED;
         }
         if (code != IL_OK && code != IL_BUSY)

@@ -113,7 +113,7 @@ int il_rwlock_drain(il_space *space, il_ref ref, il_wait *wait)
         wait->woken = false; /* it was for us alone */
         if (code == IL_BUSY) {
             il__shares_reap(space, ref);
-            code = wait->restless ? IL_INTERRUPTED : IL_OK;
+            code = il__wait_returns(wait) ? IL_INTERRUPTED : IL_OK;
         }
         if (code != IL_OK)
             return code;

@@ -65,7 +65,7 @@ int il_semaphore_acquire(il_space *space, il_cell *cell, uint64_t key, il_wait *
         if (!(half & IL_PERMIT_WAITERS) && !il_cas_relaxed(permits, &word, word | IL_PERMIT_WAITERS))
             continue;
         code = il__wait_sleep(space, futex_of(permits), IL_PERMIT_WAITERS, 0, wait, now);
-        if (code == IL_BUSY && wait->restless)
+        if (code == IL_BUSY && il__wait_returns(wait))
             code = IL_INTERRUPTED;
         if (code != IL_OK && code != IL_BUSY)
             break;

@@ -93,6 +93,8 @@ int il__wait_sleep(il_space *space, il_u32 *futex, uint32_t expected, uint64_t u
     if (wait->listens && wait->due_ns != 0)
         return il__wait_listen(space, futex, expected, until_ns, wait, now);
     uint64_t end = until_ns != 0 ? until_ns : slice_end(space, wait, now);
+    if (wait->look_ns > now && wait->look_ns < end)
+        end = wait->look_ns;
     if (wait->listens)
         return il__wait_listen(space, futex, expected, end, wait, now);
     int slept = il_futex_wait(futex, expected, end < wait->deadline_ns ? end : wait->deadline_ns);
@@ -105,6 +107,7 @@ int il__wait_sleep(il_space *space, il_u32 *futex, uint32_t expected, uint64_t u
     if (slept != -ETIMEDOUT)
         return IL_OK;
     wait->slices++;
+    il__wait_lasts(space, wait);
     int code = il_space_check(space, false);
     return code == IL_OK ? IL_BUSY : code;
 }

@@ -46,6 +46,7 @@ __all__ = [
     "ObjectInfo",
     "Owner",
     "ParameterMismatch",
+    "Process",
     "RLock",
     "RWLock",
     "Semaphore",
@@ -54,6 +55,7 @@ __all__ = [
     "SpaceFull",
     "SpaceUnavailable",
     "Value",
+    "Waiting",
     "__version__",
     "synchronized",
 ]
@@ -72,6 +74,8 @@ _LATE = {
     "ObjectInfo": "interlock.records",
     "Owner": "interlock.records",
     "synchronized": "interlock.decorator",
+    "Process": "interlock.watch",
+    "Waiting": "interlock.watch",
 }
 
 TYPE_CHECKING = False
@@ -87,6 +91,7 @@ if TYPE_CHECKING:
     from interlock.rwlock import RWLock
     from interlock.semaphore import Semaphore
     from interlock.value import Value
+    from interlock.watch import Process, Waiting
 
 
 def __getattr__(name: str) -> object:

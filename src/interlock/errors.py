@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from interlock.watch import Waiting
+
 
 class InterlockError(Exception):
     """Base of everything that interlock raises on its own account.
@@ -53,7 +55,18 @@ class NotOwner(NotHeld):
 
 
 class DeadlockDetected(InterlockError, RuntimeError):
-    """Waiting would never end: the message names the cycle."""
+    """Waiting would never end: the message names the cycle.
+
+    Attributes:
+        cycle: a Waiting for each party, of which each waits for what the next one has, and the last for what the first one
+            has. Empty where no other party is concerned.
+    """
+
+    def __init__(
+        self, message: str = "", *, name: str | None = None, path: str | None = None, cycle: tuple[Waiting, ...] = ()
+    ) -> None:
+        super().__init__(message, name=name, path=path)
+        self.cycle = cycle
 
 
 class KindMismatch(InterlockError, TypeError):

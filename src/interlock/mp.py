@@ -50,7 +50,7 @@ def _pickled(handle: native.Handle, *arguments: object, **options: object) -> tu
     return (_reopen, (type(handle), handle.space.pickled(), (handle.name, *arguments), options))
 
 
-def _reopen(cls: Any, space: tuple[str, str, int], arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+def _reopen(cls: Any, space: tuple[str, str, int, int], arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
     from interlock.space import reopen_space
 
     return _made(cls._open(*arguments, space=reopen_space(*space), **options))

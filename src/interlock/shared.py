@@ -303,7 +303,7 @@ def element_of(ctype: Any) -> Any:
 
 
 def _reopen(
-    cls: type[Any], space: tuple[str, str, int], name: str, spec: Any, lock: Any, on_recover: Any, rules: int
+    cls: type[Any], space: tuple[str, str, int, int], name: str, spec: Any, lock: Any, on_recover: Any, rules: int
 ) -> Any:
     from interlock.space import reopen_space
 

@@ -21,15 +21,17 @@ if TYPE_CHECKING:
     from interlock.rlock import RLock
     from interlock.rwlock import RWLock
     from interlock.semaphore import Semaphore
+    from interlock.watch import Process, Waiting
 
 DEFAULT_URL = "shm:default"
+MANNERS = {"off": 0, "log": 2, "raise": 4}  # IL_MANNER_… in src/engine/il_layout.h
 
-_opened: dict[str, Space] = {}
+_opened: dict[tuple[str, int], Space] = {}
 _settled: list[tuple[str, str]] = []
 
 
 class Space(native.Space):
-    """Space(url=None)
+    """Space(url=None, *, deadlock="log")
 
     Where names live. Two spaces share nothing.
 
@@ -37,6 +39,9 @@ class Space(native.Space):
         url: "shm:NAME" for shared memory of this user on this machine. None: what INTERLOCK_SPACE says, else
             "shm:default". NAME is any text of 1 to 200 bytes, where a byte that is no ASCII letter, no digit and not one
             of -_. counts as three.
+        deadlock: what becomes of threads that wait for each other in a circle, as far as they wait by handles of this
+            object. "log": one of them writes a warning to the logger "interlock". "raise": one of them, the victim, gets
+            DeadlockDetected from its acquire; what it has, its own `with` statements release. "off": nothing.
 
     The space's file lies in INTERLOCK_DIR; without that in /dev/shm, else in $XDG_RUNTIME_DIR, else in the directory for
     temporary files. It is made on first use, belongs to the user, and is never overwritten.
@@ -52,9 +57,12 @@ class Space(native.Space):
 
     url: str
 
-    def __init__(self, url: str | None = None) -> None:
+    def __init__(self, url: str | None = None, *, deadlock: str = "log") -> None:
+        if deadlock not in MANNERS:
+            raise ValueError(f'deadlock= is "log", "raise" or "off", not {deadlock!r}')
         self.url, path = _default() if url is None else (url, _file_of(url))
         super().__init__(path, _slots_wanted())
+        self._manner = MANNERS[deadlock]
 
     def Lock(self, name: str | None = None, **options: Any) -> Lock:
         """interlock.Lock in this space."""
@@ -145,10 +153,33 @@ class Space(native.Space):
             for name, kind, half, fence in self._list()
         ]
 
-    def pickled(self) -> tuple[str, str, int]:
-        """What another process needs to find this very space: its URL, its file and the file's identity."""
+    def processes(self) -> list[Process]:
+        """The processes that use the space. A snapshot."""
+        from interlock.watch import processes
+
+        return processes(self)
+
+    def wait_graph(self) -> list[Waiting]:
+        """Who waits, what for, and who has that: those who have waited for more than some milliseconds, the longest first.
+
+        A snapshot; it slows nobody down.
+        """
+        from interlock.watch import waits
+
+        return waits(self)
+
+    def deadlocks(self) -> list[tuple[Waiting, ...]]:
+        """The circles in which threads, tasks and processes wait for each other: of each, those who wait, each for what the
+        next one has. Permits of a BoundedSemaphore have processes as owners, and are in no circle.
+        """
+        from interlock.watch import deadlocks
+
+        return deadlocks(self)
+
+    def pickled(self) -> tuple[str, str, int, int]:
+        """What another process needs to find this very space, and to treat deadlocks alike: URL, file, the file's identity, manner."""
         identity = self._describe()[0]
-        return self.url, self.path, identity
+        return self.url, self.path, identity, self._manner
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (reopen_space, self.pickled())
@@ -174,9 +205,9 @@ def find(given: object) -> object:
     if given is not None and not isinstance(given, str):
         return given
     path = _default()[1] if given is None else _file_of(given)
-    space = _opened.get(path)
+    space = _opened.get((path, MANNERS["log"]))
     if space is None or space.closed:
-        space = _opened[path] = Space(given)
+        space = _opened[path, MANNERS["log"]] = Space(given)
     return space
 
 
@@ -189,18 +220,19 @@ def _default() -> tuple[str, str]:
     return _settled[0]
 
 
-def reopen(cls: type[Any], space: tuple[str, str, int], arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+def reopen(cls: type[Any], space: tuple[str, str, int, int], arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Unpickles a handle."""
     return cls(*arguments, space=reopen_space(*space), **options)
 
 
-def reopen_space(url: str, path: str, identity: int) -> Space:
-    space = _opened.get(path)
+def reopen_space(url: str, path: str, identity: int, manner: int) -> Space:
+    space = _opened.get((path, manner))
     if space is None or space.closed or space.pickled()[2] != identity:
         space = Space.__new__(Space)
         space.url = url
         native.Space.__init__(space, path, 0, True, identity)
-        _opened[path] = space
+        space._manner = manner
+        _opened[path, manner] = space
     return space
 
 
@@ -281,11 +313,17 @@ def _owner_of(*figures: Any) -> object:
     return owner_of(*figures)
 
 
+def _tell_deadlock(*told: Any) -> None:
+    from interlock.watch import tell
+
+    tell(*told)
+
+
 def _install() -> None:
     from interlock.errors import from_engine
     from interlock.locklike import timeout_of
 
-    native.set_hooks(from_engine, _owner_of, timeout_of, find)
+    native.set_hooks(from_engine, _owner_of, timeout_of, find, _tell_deadlock)
 
 
 _install()

@@ -18,7 +18,7 @@ typedef struct {
 
 /* Each list ends with a NULL name. */
 extern const test file_tests[], name_tests[], liveness_tests[], mutex_tests[], kind_tests[],
-    queue_tests[], rwlock_tests[], bounded_tests[], share_tests[], data_tests[], listen_tests[];
+    queue_tests[], rwlock_tests[], bounded_tests[], share_tests[], data_tests[], listen_tests[], note_tests[];
 
 extern il_process process;
 

@@ -127,12 +127,36 @@ static void act_listen(void)
     listen_for_lock();
 }
 
+/* The judge holds the lock; the victim's wait is noted, and what it reads, and given up. */
+static void act_note(void)
+{
+    judges_wait = (il_wait){.deadline_ns = IL_FOREVER, .listens = true, .wanted = stage.lock, .agent = TOKEN};
+    listen_for_lock();
+    judges_wait.due_ns = 1; /* the end of a slice */
+    listen_for_lock();
+    il_wait_has(stage.space, &judges_wait, stage.lock);
+    il_wait_end(stage.space, &judges_wait);
+}
+
 static void judge_held(void)
 {
     JUDGED(!stage.was_owner, "it has a lock that is held");
     il_mutex_unlock(stage.space, mutex_of(stage.lock), il_ref_key(stage.lock), 0);
     il_nap(4000000); /* a reservation that nobody uses is void after that */
     judge_lock();
+}
+
+static void judge_note(void)
+{
+    il_waiting note;
+    uint32_t slot = il_load_relaxed(&shared->victim_slot), all = il_records_of_levels(il_load_relaxed(&stage.space->header->record_levels));
+    JUDGED(il_waits(stage.space, &note, 1) <= 1, "two notes of one wait");
+    int code = slot != 0 ? il_reap(stage.space, slot) : IL_OK;
+    JUDGED(code == IL_OK || code == IL_BUSY, il_status_name(code));
+    JUDGED(il_waits(stage.space, &note, 1) == 0, "the note of a dead one stays");
+    for (uint32_t i = 1; i < all; i++)
+        JUDGED(slot == 0 || il__record_owner(&stage.space->records[i]) != slot, "a record of a dead one stays");
+    judge_held();
 }
 
 /* The lock is free and reserved, as a woken heir's death leaves it. */
@@ -573,6 +597,7 @@ const scenario scenarios[] = {
     {"unlock-reserved", 0, BY_STEPS, nothing, prepare_hold, meanwhile_reserver, act_unlock, judge_waiter, nothing, NULL},
     {"unlock-listener", 0, BY_STEPS, nothing, prepare_hold, meanwhile_listener, act_unlock, judge_listener, nothing, NULL},
     {"listen", 0, BY_STEPS, nothing, attach, meanwhile_held, act_listen, judge_held, nothing, NULL},
+    {"note", 0, BY_STEPS, nothing, attach, meanwhile_held, act_note, judge_note, nothing, NULL},
     {"lock-reserved", 0, BY_STEPS, nothing, attach, meanwhile_reserved, act_lock_unlock, judge_lock, nothing, NULL},
     {"lock-in-a-crowd", 0, BY_STEPS, nothing, attach, meanwhile_crowd, act_lock_unlock, judge_crowd, nothing, NULL},
     {"rlock", 0, BY_STEPS, nothing, attach, nothing, act_rlock, judge_rlock, nothing, NULL},

@@ -47,6 +47,7 @@ int main(int argc, char **argv)
     run(rwlock_tests, only);
     run(bounded_tests, only);
     run(listen_tests, only);
+    run(note_tests, only);
     run(share_tests, only);
     run(data_tests, only);
     check_clean();

@@ -28,6 +28,7 @@ NAMES = [
     "ObjectInfo",
     "Owner",
     "ParameterMismatch",
+    "Process",
     "RLock",
     "RWLock",
     "Semaphore",
@@ -36,6 +37,7 @@ NAMES = [
     "SpaceFull",
     "SpaceUnavailable",
     "Value",
+    "Waiting",
     "__version__",
     "synchronized",
 ]
