@@ -41,10 +41,12 @@ int interlock_barrier_wait(interlock_barrier *barrier, int64_t timeout_ns, unsig
     if (code == IL_LAST) {
         code = il_barrier_finish(handle->space, ref, here.ticket, true);
     } else if (code == IL_OK) {
-        wait = capi_wait(timeout_ns);
+        wait = capi_wait(handle, timeout_ns);
+        wait.wanted = ref;
         do
             code = il_barrier_wait(handle->space, ref, here.ticket, &wait);
         while (code == IL_INTERRUPTED && !(flags & INTERLOCK_INTERRUPTIBLE));
+        capi_wait_end(handle, &wait);
         if (code == IL_INTERRUPTED && il_barrier_leave(handle->space, ref, here.ticket) == IL_OK)
             code = IL_OK; /* all had come by then */
     }

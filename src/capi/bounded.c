@@ -35,7 +35,7 @@ int interlock_bounded_semaphore_acquire(interlock_bounded_semaphore *semaphore, 
     il_share share = capi_kept_share(handle);
     if (share != 0 && (il_bounded_acquire_fast(handle->space, share) || il_bounded_try(handle->space, ref, share)))
         return INTERLOCK_OK;
-    il_wait wait = capi_wait(timeout_ns);
+    il_wait wait = capi_wait(handle, timeout_ns);
     return capi_perform(handle, acquire_once, NULL, &wait, flags, &ref);
 }
 

@@ -81,8 +81,14 @@ void capi_close(capi_handle *handle);
 
 /* Judges the arguments of a function that waits: INTERLOCK_OK or a failure, noted. */
 int capi_check_wait(int64_t timeout_ns, unsigned flags);
-/* A wait to the end of a timeout, which was checked. */
-il_wait capi_wait(int64_t timeout_ns);
+/* A wait of this thread for the handle's object, to the end of a timeout, which was checked. */
+il_wait capi_wait(const capi_handle *handle, int64_t timeout_ns);
+/* It has come to its end, or is given up: nobody is to see it any more. */
+static inline void capi_wait_end(const capi_handle *handle, il_wait *wait)
+{
+    if (wait->note != 0)
+        il_wait_end(handle->space, wait);
+}
 
 /* What an engine function does with the object that a handle refers to. */
 typedef int (*capi_operation)(capi_handle *handle, il_ref ref, il_wait *wait, void *argument);

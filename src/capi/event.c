@@ -57,10 +57,11 @@ int interlock_event_is_set(interlock_event *event)
 
 int interlock_event_wait(interlock_event *event, int64_t timeout_ns, unsigned flags)
 {
+    capi_handle *handle = &event->handle;
     il_ref ref;
     int code = capi_check_wait(timeout_ns, flags);
     if (code != INTERLOCK_OK)
         return code;
-    il_wait wait = capi_wait(timeout_ns);
-    return capi_perform(&event->handle, wait_once, NULL, &wait, flags, &ref);
+    il_wait wait = capi_wait(handle, timeout_ns);
+    return capi_perform(handle, wait_once, NULL, &wait, flags, &ref);
 }

@@ -91,19 +91,24 @@ int capi_check_wait(int64_t timeout_ns, unsigned flags)
     return INTERLOCK_OK;
 }
 
-il_wait capi_wait(int64_t timeout_ns)
+il_wait capi_wait(const capi_handle *handle, int64_t timeout_ns)
 {
+    bool notice = handle->kind == IL_KIND_SEMAPHORE || handle->kind == IL_KIND_EVENT || handle->kind == IL_KIND_BARRIER;
     uint64_t deadline = timeout_ns == INTERLOCK_NOW ? IL_NOW : IL_FOREVER;
     if (timeout_ns > 0)
         deadline = il_clock_ns() + (uint64_t)timeout_ns; /* no overflow: the clock is below 2^63 */
-    return (il_wait){.deadline_ns = deadline};
+    /* Seen in the wait graph; what comes of a deadlock is for a party in Python to say. */
+    return (il_wait){.deadline_ns = deadline, .manner = notice ? IL_MANNER_NOTICE : 0, .agent = capi_token()};
 }
 
 int capi_perform(capi_handle *handle, capi_operation operation, void *argument, il_wait *wait, unsigned flags, il_ref *where)
 {
     for (;;) {
         il_ref ref = il_load_relaxed(&handle->ref);
+        wait->wanted = ref;
         int code = operation(handle, ref, wait, argument);
+        if (code != IL_INTERRUPTED || (flags & INTERLOCK_INTERRUPTIBLE))
+            capi_wait_end(handle, wait);
         if (code == IL_STALE) {
             code = resolve(handle, ref, wait);
             if (code == IL_OK || code == IL_INTERRUPTED)

@@ -29,7 +29,7 @@ int interlock_lock_acquire(interlock_lock *lock, int64_t timeout_ns, unsigned fl
     il_ref ref = il_load_relaxed(&handle->ref);
     if (il_mutex_try_fast(capi_mutex(handle, ref), il_ref_key(ref), il_self(handle->space), capi_token()))
         return INTERLOCK_OK;
-    il_wait wait = capi_wait(timeout_ns);
+    il_wait wait = capi_wait(handle, timeout_ns);
     return capi_perform(handle, acquire_once, NULL, &wait, flags, &ref);
 }
 

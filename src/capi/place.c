@@ -118,10 +118,11 @@ static int directory(char real[PATH_MAX])
 int capi_place(const char *url, char *path, size_t size)
 {
     char encoded[ENCODED_MAX + 1], real[PATH_MAX];
-    if (url == NULL)
+    if (url == NULL) {
         url = getenv("INTERLOCK_SPACE");
-    if (url == NULL || url[0] == '\0')
-        url = "shm:default";
+        if (url == NULL || url[0] == '\0')
+            url = "shm:default";
+    }
     int code = encode(url, encoded);
     if (code == INTERLOCK_OK)
         code = directory(real);

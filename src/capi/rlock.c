@@ -30,7 +30,7 @@ int interlock_rlock_acquire(interlock_rlock *lock, int64_t timeout_ns, unsigned 
         il_store_relaxed(&capi_mutex(handle, ref)->depth, 1);
         return INTERLOCK_OK;
     }
-    il_wait wait = capi_wait(timeout_ns);
+    il_wait wait = capi_wait(handle, timeout_ns);
     return capi_perform(handle, acquire_once, NULL, &wait, flags, &ref);
 }
 

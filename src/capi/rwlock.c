@@ -137,7 +137,7 @@ int interlock_rwlock_read(interlock_rwlock *lock, int64_t timeout_ns, unsigned f
     if (share == 0 || !il_rwlock_read_fast(handle->space, il_ref_cell(handle->space, ref), il_ref_key(ref), share)) {
         if (writes_here(handle, ref))
             return capi_fail_on(handle, IL_DEADLOCK);
-        il_wait wait = capi_wait(timeout_ns);
+        il_wait wait = capi_wait(handle, timeout_ns);
         code = capi_perform(handle, read_once, NULL, &wait, flags, &ref);
         if (code != IL_OK)
             return code;
@@ -178,9 +178,11 @@ static int gate_once(capi_handle *handle, il_ref ref, il_wait *wait, void *unuse
 static int drain(capi_handle *handle, il_ref ref, il_wait *wait, unsigned flags)
 {
     int code;
+    wait->wanted = ref;
     do
         code = il_rwlock_drain(handle->space, ref, wait);
     while (code == IL_INTERRUPTED && !(flags & INTERLOCK_INTERRUPTIBLE));
+    capi_wait_end(handle, wait);
     if (code != IL_OK)
         il_rwlock_undo(handle->space, ref, wait);
     return capi_fail_on(handle, code);
@@ -198,7 +200,7 @@ int interlock_rwlock_write(interlock_rwlock *lock, int64_t timeout_ns, unsigned 
     bool gate = il_rwlock_gate_fast(capi_mutex(handle, ref), il_ref_key(ref), il_self(handle->space), capi_token());
     if (gate && il_rwlock_is_drained(handle->space, ref))
         return INTERLOCK_OK;
-    il_wait wait = capi_wait(timeout_ns);
+    il_wait wait = capi_wait(handle, timeout_ns);
     if (!gate)
         code = capi_perform(handle, gate_once, NULL, &wait, flags, &ref);
     return code == IL_OK ? drain(handle, ref, &wait, flags) : code;

@@ -34,7 +34,7 @@ int interlock_semaphore_acquire(interlock_semaphore *semaphore, int64_t timeout_
     il_ref ref = il_load_relaxed(&handle->ref);
     if (il_semaphore_try_fast(il_ref_cell(handle->space, ref), il_ref_key(ref)))
         return INTERLOCK_OK;
-    il_wait wait = capi_wait(timeout_ns);
+    il_wait wait = capi_wait(handle, timeout_ns);
     return capi_perform(handle, acquire_once, NULL, &wait, flags, &ref);
 }
 

@@ -149,7 +149,7 @@ static void codes(void)
 
 static void urls(void)
 {
-    static const char *const wrong[] = {"shm:", "orders", "redis:x", "SHM:x", "shm:\xff", "shm:\xed\xa0\x80"};
+    static const char *const wrong[] = {"", "shm:", "orders", "redis:x", "SHM:x", "shm:\xff", "shm:\xed\xa0\x80"};
     interlock_space *none;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         none = (interlock_space *)1;

@@ -32,7 +32,9 @@ def options(cflags: bool, libs: bool, static: bool, package: Path = PACKAGE) -> 
     include, lib = package / "include", package / "lib"
     archive = lib / "libinterlock.a"
     if sys.platform != "linux":
-        raise SpaceUnavailable(f"there are no libraries for programs in C: interlock's engine needs Linux; this is {sys.platform}")
+        raise SpaceUnavailable(
+            f"there are no libraries for programs in C: interlock's engine needs Linux; this is {sys.platform}"
+        )
     for needed in (include / "interlock.h", lib / "libinterlock.so", archive):
         if not needed.exists():
             raise SpaceUnavailable(
