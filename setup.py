@@ -7,8 +7,7 @@ from glob import glob
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-INCLUDE = ["src/engine", "src/interlock/include"]
-HEADERS = sorted(glob("src/*/*.h") + glob("src/interlock/include/*.h"))
+INCLUDE = ["src/engine"]
 MACROS = [("_GNU_SOURCE", None)]
 FLAGS = ["-std=c11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra"]
 
@@ -16,7 +15,7 @@ FLAGS = ["-std=c11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra"]
 engine = Extension(
     "interlock._engine",
     sources=sorted(glob("src/engine/*.c") + glob("src/binding/*.c")),
-    depends=HEADERS,
+    depends=sorted(glob("src/engine/*.h") + glob("src/binding/*.h")),
     include_dirs=INCLUDE,
     define_macros=MACROS,
     extra_compile_args=FLAGS,
@@ -25,12 +24,15 @@ engine = Extension(
 
 
 class Build(build_ext):
-    """The extension, and beside it interlock/lib/libinterlock.so and libinterlock.a."""
+    """The extension, and beside it include/interlock.h, lib/libinterlock.so and lib/libinterlock.a."""
 
     def run(self) -> None:
         super().run()
         if self.extensions:
-            self.build_libraries(os.path.join("src" if self.inplace else self.build_lib, "interlock", "lib"))
+            package = os.path.join("src" if self.inplace else self.build_lib, "interlock")
+            self.build_libraries(os.path.join(package, "lib"))
+            self.mkpath(os.path.join(package, "include"))
+            self.copy_file("src/capi/interlock.h", os.path.join(package, "include"))
 
     def build_libraries(self, directory: str) -> None:
         sources = sorted(glob("src/engine/*.c") + glob("src/capi/*.c"))

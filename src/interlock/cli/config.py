@@ -42,7 +42,7 @@ def options(cflags: bool, libs: bool, static: bool, package: Path = PACKAGE) -> 
                 "repository run: python setup.py build_ext --inplace",
                 path=str(needed),
             )
-    words = []
+    words: list[str] = []
     if cflags:
         words += [f"-I{include}"]
     if libs and static:
