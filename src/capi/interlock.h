@@ -47,6 +47,9 @@
  * when they wait. The next one to take a Lock, an RLock or an RWLock is told (interlock_lock_recovered): what the lock protects
  * may be half changed. A thread that ends without releasing leaves its lock held, as long as its process lives.
  *
+ * Deadlocks. Whoever waits long is seen in Python's wait graph (Space.wait_graph, Space.deadlocks), so a thread in Python that is
+ * part of a circle with threads in C finds it. A wait in C is not ended on account of one: use timeouts.
+ *
  * Versions. Functions and codes are added, and none is changed or taken away. A file that another layout version of interlock made is
  * refused with INTERLOCK_LAYOUT: a program that is linked statically is to be linked anew then. */
 #ifndef INTERLOCK_H
@@ -222,7 +225,8 @@ typedef struct interlock_semaphore interlock_semaphore;
 #define INTERLOCK_PERMITS_MAX 0x7FFFFFFFu
 
 /* `value`: how many permits it has when it is made. INTERLOCK_PARAMETER: it was made with another. */
-INTERLOCK_API int interlock_semaphore_open(interlock_space *space, const char *name, uint32_t value, interlock_semaphore **semaphore);
+INTERLOCK_API int interlock_semaphore_open(interlock_space *space, const char *name, uint32_t value,
+                                           interlock_semaphore **semaphore);
 INTERLOCK_API void interlock_semaphore_close(interlock_semaphore *semaphore);
 INTERLOCK_API int interlock_semaphore_acquire(interlock_semaphore *semaphore, int64_t timeout_ns, unsigned flags);
 /* Gives `count` permits, one or more, whoever took any. INTERLOCK_OVERFLOW: none was given. */
@@ -234,9 +238,11 @@ INTERLOCK_API int interlock_semaphore_value(interlock_semaphore *semaphore, uint
 
 typedef struct interlock_bounded_semaphore interlock_bounded_semaphore;
 
-INTERLOCK_API int interlock_bounded_semaphore_open(interlock_space *space, const char *name, uint32_t bound, interlock_bounded_semaphore **semaphore);
+INTERLOCK_API int interlock_bounded_semaphore_open(interlock_space *space, const char *name, uint32_t bound,
+                                                   interlock_bounded_semaphore **semaphore);
 INTERLOCK_API void interlock_bounded_semaphore_close(interlock_bounded_semaphore *semaphore);
-INTERLOCK_API int interlock_bounded_semaphore_acquire(interlock_bounded_semaphore *semaphore, int64_t timeout_ns, unsigned flags);
+INTERLOCK_API int interlock_bounded_semaphore_acquire(interlock_bounded_semaphore *semaphore, int64_t timeout_ns,
+                                                      unsigned flags);
 /* Gives back `count` permits, one or more. INTERLOCK_NOT_HELD: this process has fewer, and none was given back. */
 INTERLOCK_API int interlock_bounded_semaphore_release(interlock_bounded_semaphore *semaphore, uint32_t count);
 /* How many nobody has. A snapshot, in which the dead have theirs until somebody needs them. */
@@ -259,7 +265,8 @@ INTERLOCK_API int interlock_event_wait(interlock_event *event, int64_t timeout_n
 typedef struct interlock_barrier interlock_barrier;
 
 /* `parties`: 1 to 2147483647. INTERLOCK_PARAMETER: it is for another number. */
-INTERLOCK_API int interlock_barrier_open(interlock_space *space, const char *name, uint32_t parties, interlock_barrier **barrier);
+INTERLOCK_API int interlock_barrier_open(interlock_space *space, const char *name, uint32_t parties,
+                                         interlock_barrier **barrier);
 INTERLOCK_API void interlock_barrier_close(interlock_barrier *barrier);
 /* INTERLOCK_OK: all have come; *place, which may be NULL, is another for each, from 0 to parties - 1. INTERLOCK_BROKEN: a party died,
  * or its timeout was over (this one's, perhaps), or the barrier was aborted or reset. INTERLOCK_INTERRUPTED: the others go on

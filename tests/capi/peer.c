@@ -1,6 +1,7 @@
 /* A program that tests speak with line by line. Exit status 1 and interlock's words on stderr when something is refused.
  *
  *   peer hold KIND NAME     takes it, says "held", and whom it took it over from; releases it at the next line
+ *   peer nest FIRST SECOND  takes one Lock, says "held"; at the next line the other one, says "held" again; ends
  *   peer places             for each line, a space's URL or nothing for the default one: says its file, or "refused"
  */
 #include <stdio.h>
@@ -67,6 +68,19 @@ static void hold(interlock_space *space, const char *kind, const char *name)
     say("released", 0, &dead);
 }
 
+static void nest(interlock_space *space, char *const *names)
+{
+    for (int i = 0; i < 2; i++) {
+        interlock_lock *lock;
+        check(interlock_lock_open(space, names[i], &lock));
+        check(interlock_lock_acquire(lock, INTERLOCK_FOREVER, 0));
+        say("held", 0, NULL);
+        if (i == 0)
+            await_line();
+        interlock_lock_close(lock); /* which releases nothing */
+    }
+}
+
 static void places(void)
 {
     char line[1024];
@@ -85,10 +99,13 @@ int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "places") == 0) {
         places();
-    } else if (argc == 4 && strcmp(argv[1], "hold") == 0) {
+    } else if (argc == 4) {
         interlock_space *space;
         check(interlock_space_open(NULL, &space));
-        hold(space, argv[2], argv[3]);
+        if (strcmp(argv[1], "nest") == 0)
+            nest(space, argv + 2);
+        else
+            hold(space, argv[2], argv[3]);
         interlock_space_close(space);
     } else {
         return 2;

@@ -210,7 +210,14 @@ static void names(void)
     char longest[257];
     memset(longest, 'x', 256);
     longest[256] = '\0';
-    static const char *const wrong[] = {"", "\xff", "a\x80", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", "\xf0\x8f\xbf\xbf"};
+    static const char *const wrong[] = {"",
+                                        "\xff",
+                                        "a\x80",
+                                        "\xc0\xaf",
+                                        "\xed\xa0\x80",
+                                        "\xf4\x90\x80\x80",
+                                        "\xe2\x82",
+                                        "\xf0\x8f\xbf\xbf"};
     interlock_lock *lock;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         lock = (interlock_lock *)1;

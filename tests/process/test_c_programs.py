@@ -7,13 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 import interlock
 from tests.c_programs import ROOT, CProgram, compile_program, config
-from tests.support import HANG_SECONDS, Program, sleeping, until
+from tests.support import HANG_SECONDS, Program, Task, sleeping, until
 
 EXAMPLE = ROOT / "examples" / "c_and_python"
 PACKAGE = Path(interlock.__file__).parent
@@ -107,6 +108,37 @@ def test_a_killed_c_programs_permit_comes_back(space, peer):
         assert not limit.acquire(timeout=0)
         holder.kill()
     assert limit.acquire(timeout=0)
+
+
+@pytest.mark.parametrize("latest", ["C", "Python"])
+def test_a_deadlock_with_c_is_found_in_python(directory, peer, latest):
+    space = interlock.Space("shm:default", deadlock="raise")
+    first, second = space.Lock("first"), space.Lock("second")
+    has, go_on = threading.Event(), threading.Event()
+
+    def cross():
+        with second:
+            has.set()
+            assert go_on.wait(HANG_SECONDS)
+            with first:
+                pass
+
+    with CProgram(peer, "nest", "first", "second") as other:
+        assert other.line() == "held 0"
+        task = Task(cross)
+        assert has.wait(HANG_SECONDS)
+        if latest == "C":
+            go_on.set()
+            until(lambda: first.waiters)
+            other.say()
+        else:
+            other.say()
+            until(lambda: second.waiters)
+            go_on.set()
+        with pytest.raises(interlock.DeadlockDetected, match="deadlock"):
+            task.result()
+        assert other.line() == "held 0"
+        assert other.end()[0] == 0
 
 
 def test_what_is_refused_is_said(space, peer):
