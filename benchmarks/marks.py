@@ -57,6 +57,9 @@ def marks(results: dict[str, Rows]) -> Iterator[Mark]:
         rows = results["imports"]
         ratio = rows["interlock"]["import_ms"] / rows["multiprocessing.synchronize"]["import_ms"]
         yield Mark("import, by multiprocessing.synchronize's time", ratio, True, 1)
+    if "commands" in results:
+        row = results["commands"]["interlock run NAME true"]
+        yield Mark("`interlock run`, by the time of `python -c pass` + 2 flocks", row["by_bound"], True, 1)
     if "permits" in results:
         rows = results["permits"]
         for name in rows:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from timeit import Timer
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,6 @@ from benchmarks.peers import PEERS, Peer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from benchmarks.floor import Floor
 
@@ -331,6 +331,44 @@ def imports(_: Path, __: Floor, scale: float) -> Rows:
     return medians(samples)
 
 
+INTERLOCK = str(Path(__file__).parents[1] / "bin" / "interlock")
+
+
+def commands(scratch: Path, _: Floor, scale: float) -> Rows:
+    """Milliseconds of `true` under a lock, start to end, and of the interpreter's bare start; and, round by round, what
+    `interlock run` takes by the time of that start and two flocks together."""
+    python = sys.executable
+    argvs = {
+        "python -c pass": [python, "-c", "pass"],
+        "flock FILE true": ["flock", str(scratch / "flock"), "true"],
+        "interlock run NAME true": [python, INTERLOCK, "run", "bench", "true"],
+        "interlock run -s NAME true": [python, INTERLOCK, "run", "-s", "bench-shared", "true"],
+        "interlock run --slots 4 NAME true": [python, INTERLOCK, "run", "--slots", "4", "bench-slots", "true"],
+        "python -m interlock run NAME true": [python, "-m", "interlock", "run", "bench", "true"],
+    }
+    # Compiled before, as pip does it for what it installs.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+    def spent(argv: list[str]) -> float:
+        before = time.perf_counter()
+        child = os.posix_spawnp(argv[0], argv, environment)
+        if os.waitpid(child, 0)[1] != 0:
+            raise RuntimeError(f"failed: {argv}")
+        return (time.perf_counter() - before) * 1e3
+
+    for argv in argvs.values():
+        spent(argv)
+    samples: dict[str, dict[str, list[float]]] = {}
+    for _ in range(max(20, int(200 * scale))):
+        this = {title: spent(argv) for title, argv in argvs.items()}
+        for title, value in this.items():
+            samples.setdefault(title, {}).setdefault("command_ms", []).append(value)
+            if "interlock" in title:
+                bound = this["python -c pass"] + 2 * this["flock FILE true"]
+                samples[title].setdefault("by_bound", []).append(value / bound)
+    return medians(samples)
+
+
 MEASURES = {
     "uncontended": uncontended,
     "contended": contended,
@@ -341,4 +379,5 @@ MEASURES = {
     "memory": memory,
     "sleepers": sleepers,
     "imports": imports,
+    "commands": commands,
 }

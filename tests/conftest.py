@@ -17,8 +17,11 @@ import interlock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# The background job of a shell starts with it ignored, and so do its children; some of our tests interrupt theirs.
+# The background job of a shell starts with some of them ignored, nohup's with another, and so do their children, to which
+# some of our tests send these.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -14,18 +14,19 @@ import threading
 import time
 import warnings
 from pathlib import Path
+from typing import Self
 
 HANG_SECONDS = 120  # nothing takes this long unless it hangs
 FUTEX = "202" if platform.machine() == "x86_64" else "98"
 FUTEX_PRIVATE = 0x80
 
 
-class Program:
-    """A Python program of its own, spoken with line by line. Killed at the end if it still runs."""
+class Spoken:
+    """A program spoken with line by line. Killed at the end if it still runs."""
 
-    def __init__(self, code: str, *arguments: object, **options: object) -> None:
+    def __init__(self, argv: list[str], **options: object) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
+            argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -36,7 +37,10 @@ class Program:
 
     def line(self) -> str:
         """The next line it prints; what it wrote to stderr is shown if there is none."""
+        hangs = threading.Timer(HANG_SECONDS, self.process.kill)
+        hangs.start()
         line = self.process.stdout.readline()
+        hangs.cancel()
         if not line:
             raise AssertionError(f"the program ended: {self.process.communicate(timeout=HANG_SECONDS)[1]}")
         return line.rstrip("\n")
@@ -55,7 +59,7 @@ class Program:
         out, err = self.process.communicate(timeout=HANG_SECONDS)
         return self.process.returncode, out, err
 
-    def __enter__(self) -> Program:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -63,6 +67,13 @@ class Program:
             self.kill()
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             stream.close()
+
+
+class Program(Spoken):
+    """A Python program of its own."""
+
+    def __init__(self, code: str, *arguments: object, **options: object) -> None:
+        super().__init__([sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)], **options)
 
 
 HOLDER = """

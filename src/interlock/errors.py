@@ -70,7 +70,9 @@ class DeadlockDetected(InterlockError, RuntimeError):
 
 
 class KindMismatch(InterlockError, TypeError):
-    """The name is in use for another kind of object."""
+    """The name is in use for another kind of object: `in_use_as` is that kind's name, "RWLock"."""
+
+    in_use_as: str | None = None
 
 
 class ParameterMismatch(InterlockError, ValueError):
@@ -191,13 +193,15 @@ def from_engine(
             return InterlockError(f"{what} is acquired too many times by one thread or task", name=name, path=path)
         case "IL_KIND":
             was = KINDS.get(found_kind, f"kind {found_kind}")
-            article = "an" if was[0] in "AEIOU" else "a"
-            return KindMismatch(
+            article = "an" if was[0] in "AEIOUR" else "a"  # an RLock
+            error = KindMismatch(
                 f"{name!r} is in use as {article} {was}; "
                 f"use another name, or Space.unlink() it when no program needs the {was}",
                 name=name,
                 path=path,
             )
+            error.in_use_as = was
+            return error
         case "IL_PARAMETER":
             return ParameterMismatch(
                 f"{what} {_difference(found_kind, wanted if found else None, asked)}; open it with the same, or "

@@ -177,7 +177,7 @@ class Space(native.Space):
         return deadlocks(self)
 
     def pickled(self) -> tuple[str, str, int, int]:
-        """What another process needs to find this very space, and to treat deadlocks alike: URL, file, the file's identity, manner."""
+        """What another process needs to find this very space: URL, file, identity; and what becomes of deadlocks."""
         identity = self._describe()[0]
         return self.url, self.path, identity, self._manner
 

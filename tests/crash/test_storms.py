@@ -10,10 +10,18 @@ import pytest
 from tests.support import HANG_SECONDS
 
 
-@pytest.mark.parametrize(("storm", "seconds"), [("kill_storm", 5), ("kinds_storm", 5), ("cancel_storm", 3)])
-def test_storm(storm, seconds):
+@pytest.mark.parametrize(
+    ("storm", "options"),
+    [
+        ("kill_storm", ["--seconds", "5"]),
+        ("kinds_storm", ["--seconds", "5"]),
+        ("cancel_storm", ["--seconds", "3"]),
+        ("deadlock_storm", ["--acquisitions", "100000", "--most", "4"]),
+    ],
+)
+def test_storm(storm, options):
     done = subprocess.run(
-        [sys.executable, "-m", f"tests.crash.{storm}", "--seconds", str(seconds)],
+        [sys.executable, "-m", f"tests.crash.{storm}", *options],
         capture_output=True,
         text=True,
         timeout=HANG_SECONDS,

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/time.h>
@@ -222,6 +223,32 @@ static inline int files_in_directory(void)
         count += strncmp(entry->d_name, "test-", 5) == 0;
     closedir(directory);
     return count;
+}
+
+static inline void check_ignore(int signal)
+{
+    (void)signal;
+}
+
+static inline void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = check_ignore};
+    CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
+}
+
+/* A child that interrupts its parent whenever that sleeps on a word with this bit set, until `done` is: a signal that comes between
+ * two slices interrupts nothing. */
+static inline pid_t interrupter(il_u64 *word, uint64_t bit, il_u32 *done)
+{
+    pid_t parent = getpid(), child = check_fork();
+    if (child == 0) {
+        while (!il_load_acquire(done)) {
+            AWAIT(il_load_acquire(done) || ((il_load_relaxed(word) & bit) && is_asleep(parent)));
+            kill(parent, SIGUSR1);
+        }
+        _exit(0);
+    }
+    return child;
 }
 
 #endif

@@ -2,29 +2,6 @@
  * several; what deaths leave; what is left of an object whose name has gone. */
 #include "basic.h"
 
-static void ignore(int signal)
-{
-    (void)signal;
-}
-
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = ignore};
-    CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
-}
-
-/* A child that interrupts its parent once that sleeps on a word with this bit set. */
-static pid_t interrupter(il_u64 *word, uint64_t bit)
-{
-    pid_t parent = getpid(), child = check_fork();
-    if (child == 0) {
-        AWAIT((il_load_relaxed(word) & bit) && is_asleep(parent));
-        kill(parent, SIGUSR1);
-        _exit(0);
-    }
-    return child;
-}
-
 /* --- the name's kind and parameter --- */
 
 static void kinds_and_parameters(void)
@@ -151,10 +128,13 @@ static void semaphore_sleepers(void)
     il_u64 *permits = &cell_of(space, ref)->state.permits;
     /* A signal ends a wait, and the same wait goes on to its deadline. */
     catch_signals();
-    pid_t child = interrupter(permits, IL_PERMIT_WAITERS);
-    il_wait wait = until_ns(300 * MS);
+    il_u32 *interrupted = common(4096);
+    pid_t child = interrupter(permits, IL_PERMIT_WAITERS, interrupted);
+    il_wait wait = for_ever();
     CHECK_CODE(il_semaphore_acquire(space, cell_of(space, ref), il_ref_key(ref), &wait), IL_INTERRUPTED);
+    il_store_release(interrupted, 1);
     CHECK_CHILD(child);
+    munmap(interrupted, 4096);
     wait.deadline_ns = il_clock_ns() + 5 * MS;
     CHECK_CODE(il_semaphore_acquire(space, cell_of(space, ref), il_ref_key(ref), &wait), IL_TIMEDOUT);
     /* One release of several permits serves as many sleepers. */
@@ -311,10 +291,13 @@ static void events(void)
     CHECK_CODE(await_event(other, ref, until_now()), IL_BUSY);
     /* A wait that had begun sees a pulse in between; one that had not does not. */
     catch_signals();
-    pid_t child = interrupter(&cell->state.flag, IL_FLAG_WAITERS);
+    il_u32 *interrupted = common(4096);
+    pid_t child = interrupter(&cell->state.flag, IL_FLAG_WAITERS, interrupted);
     il_wait wait = for_ever();
     CHECK_CODE(il_event_wait(space, cell, key, &wait), IL_INTERRUPTED);
+    il_store_release(interrupted, 1);
     CHECK_CHILD(child);
+    munmap(interrupted, 4096);
     CHECK_CODE(il_event_set(other, cell, key), IL_OK);
     CHECK_CODE(il_event_clear(other, cell, key), IL_OK);
     CHECK_CODE(il_event_wait(space, cell, key, &wait), IL_OK);

@@ -1,11 +1,6 @@
 /* The lock word: timeouts, owners, reservations, re-entrance, contention. */
 #include "basic.h"
 
-static void ignore(int signal)
-{
-    (void)signal;
-}
-
 static void timeouts(void)
 {
     char *path;
@@ -22,22 +17,19 @@ static void timeouts(void)
     /* A deadline that has passed. */
     CHECK_CODE(lock_with(space, ref, &(il_wait){.deadline_ns = 1}), IL_TIMEDOUT);
     /* A signal; then the same wait goes on to its deadline. */
-    struct sigaction action = {.sa_handler = ignore};
-    CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
-    pid_t self = getpid(), child = check_fork();
-    if (child == 0) {
-        while (!(il_load_relaxed(&mutex_of(space, ref)->word) & IL_RESERVED))
-            sched_yield();
-        kill(self, SIGUSR1);
-        _exit(0);
-    }
+    catch_signals();
     CHECK_CODE(unlock(other, ref), IL_OK);
     CHECK_CODE(try_lock(other, ref), IL_OK);
-    il_wait wait = {.deadline_ns = il_clock_ns() + 200 * MS};
+    il_u32 *interrupted = common(4096);
+    pid_t child = interrupter(&mutex_of(space, ref)->word, IL_RESERVED, interrupted);
+    il_wait wait = for_ever();
     CHECK_CODE(lock_with(space, ref, &wait), IL_INTERRUPTED);
+    il_store_release(interrupted, 1);
+    CHECK_CHILD(child);
+    munmap(interrupted, 4096);
+    wait.deadline_ns = il_clock_ns() + 20 * MS;
     CHECK_CODE(lock_with(space, ref, &wait), IL_TIMEDOUT);
     CHECK(il_clock_ns() >= wait.deadline_ns);
-    CHECK_CHILD(child);
     CHECK_CODE(unlock(other, ref), IL_OK);
     il_space_close(other);
     done(space, path);

@@ -49,7 +49,7 @@ def command(example: str, *more: str, without: str | None = None, port: int | No
     if port is not None:
         assert any(PORT in argument for argument in arguments)
         arguments = [argument.replace(PORT, str(port)) for argument in arguments]
-    return [sys.executable if program == "python" else beside_python(program), *arguments, *more]
+    return [beside_python(program) or shutil.which(program), *arguments, *more]
 
 
 class Running:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shlex
+import shutil
+
 import pytest
 
+from tests.cli import INTERLOCK
 from tests.scenarios.running import EXAMPLES, Running, command, readme, run
 from tests.support import Program
 
 
 def test_the_readme_names_every_example():
-    programs = {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.py")}
-    assert programs == {f"{name}.py" if (EXAMPLES / f"{name}.py").exists() else f"{name}/app.py" for name in readme()}
+    programs = {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.*") if path.suffix in (".py", ".sh", ".js")}
+    candidates = [(name, f"{name}.py", f"{name}/app.py") for name in readme()]
+    assert programs == {next(file for file in files if (EXAMPLES / file).is_file()) for files in candidates}
     for name, line in readme().items():
         assert f"examples/{name}" in line
 
@@ -24,6 +31,25 @@ def test_two_scripts(directory, tmp_path):
         assert producer.output() == "left 500 jobs\n"
         assert consumer.wait() == 0, consumer.output()
         assert consumer.output() == "took 500 jobs, from 'job 0' to 'job 499'\n"
+
+
+NODE = pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node on this machine")
+
+
+@pytest.mark.parametrize("kinds", [[".sh", ""], pytest.param([".sh", ".js", ""], marks=NODE)], ids=" ".join)
+def test_one_number(kinds, directory, tmp_path):
+    """A shell script, a Node program and a Python program, 40 times each."""
+    script = tmp_path / "bin" / "interlock"  # for this Python, wherever it was installed
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(INTERLOCK)} "$@"\n')
+    script.chmod(0o755)
+    path = f"{script.parent}:{os.environ['PATH']}"
+    with contextlib.ExitStack() as stack:
+        running = [stack.enter_context(Running(command(f"one_number/count{kind}"), tmp_path, PATH=path)) for kind in kinds]
+        for program in running:
+            assert program.wait() == 0, program.output()
+            assert program.output().endswith("added 40\n")
+    assert (tmp_path / "number.txt").read_text() == f"{40 * len(kinds)}\n"
 
 
 def test_asyncio_workers(directory, tmp_path):

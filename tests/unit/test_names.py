@@ -73,7 +73,7 @@ def test_other_kind_of_name_in_use(space):
     with pytest.raises(interlock.KindMismatch, match=r"'x' is in use as a Lock") as raised:
         interlock.RLock("x", space=space)
     assert isinstance(raised.value, TypeError)
-    assert raised.value.name == "x"
+    assert (raised.value.name, raised.value.in_use_as) == ("x", "Lock")
     with lock, pytest.raises(interlock.KindMismatch):
         interlock.RLock("x", space=space)
 

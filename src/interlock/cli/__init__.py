@@ -1,0 +1,61 @@
+"""The command line: `interlock VERB …`. Each verb is a module here, imported when it is asked for."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# What each verb does, in a line of the help. Its module has main(arguments), which returns the exit status.
+VERBS = {
+    "config": "print the compiler's options for programs in C",
+    "run": "run a command while holding a lock, as flock(1) does",
+    "selftest": "prove on this machine what the library is for",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb; returns its exit status."""
+    verb, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or [""]
+    if verb in VERBS:
+        # No importlib.import_module: to import importlib takes as long as all that `run` needs.
+        status: int = __import__(f"interlock.cli.{verb}", fromlist=["main"]).main(rest)
+        return status
+    if verb in ("-h", "--help"):
+        tell(1, help_text())
+        return os.EX_OK
+    if verb in ("-V", "--version"):
+        from interlock import __version__
+
+        tell(1, f"interlock {__version__}\n")
+        return os.EX_OK
+    say(f"unknown command {verb!r}: see 'interlock --help'" if verb else "no command: see 'interlock --help'")
+    return os.EX_USAGE
+
+
+def help_text() -> str:
+    lines = [f"  {verb:<10} {does}\n" for verb, does in VERBS.items()]
+    return (
+        "Usage: interlock COMMAND …\n\nLocks between threads, processes and programs.\n\nCommands:\n"
+        f"{''.join(lines)}\n'interlock COMMAND --help' tells more.\n"
+    )
+
+
+def say(message: str, descriptor: int = 2) -> None:
+    """Prints one line, harmless in any terminal: what a name or a path has of control characters is escaped."""
+    line = message if message.isprintable() else repr(message)[1:-1]
+    tell(descriptor, f"interlock: {line}\n")
+
+
+def tell(descriptor: int, text: str) -> None:
+    """Writes to stdout or stderr, if that is open and anybody reads it: no message is worth the command's exit status."""
+    stream = sys.stdout if descriptor == 1 else sys.stderr
+    if stream is None:  # closed when we began; what has its number by now is no place for messages
+        return
+    try:
+        os.write(descriptor, text.encode(errors="backslashreplace"))
+    except OSError:
+        return
