@@ -721,7 +721,7 @@ static void ignore(int signal)
 }
 
 /* A child that interrupts its parent's main thread whenever that sleeps, `times` times; 0: until it is killed. */
-static pid_t interrupter(int times)
+static pid_t pest(int times)
 {
     pid_t parent = getpid(), child = check_fork();
     if (child != 0)
@@ -761,7 +761,7 @@ static void signals(void)
 
     const int64_t ever = INTERLOCK_FOREVER;
     const unsigned flags = INTERLOCK_INTERRUPTIBLE;
-    pid_t child = interrupter(0);
+    pid_t child = pest(0);
     CHECK_CODE(interlock_lock_acquire(lock, ever, flags), INTERLOCK_INTERRUPTED);
     CHECK_CODE(interlock_rlock_acquire(rlock, ever, flags), INTERLOCK_INTERRUPTED);
     CHECK_CODE(interlock_rwlock_read(rwlock, ever, flags), INTERLOCK_INTERRUPTED);
@@ -780,7 +780,7 @@ static void signals(void)
     TRY(result(&other));
 
     /* Without the flag they go on, to their deadline. */
-    child = interrupter(3);
+    child = pest(3);
     uint64_t began = il_clock_ns();
     CHECK_CODE(interlock_lock_acquire(lock, 50 * (int64_t)MS, 0), INTERLOCK_TIMEDOUT);
     CHECK(il_clock_ns() - began >= 50 * MS);
