@@ -22,7 +22,7 @@ def build(home: Path) -> Path:
     """Makes the instrumented package below `home`. Returns the extension's file."""
     shutil.rmtree(home, ignore_errors=True)
     package = home / "interlock"
-    shutil.copytree(ROOT / "src" / "interlock", package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    shutil.copytree(ROOT / "src" / "interlock", package, ignore=shutil.ignore_patterns("_engine*.so", "__pycache__"))
     extension = package / f"_engine{sysconfig.get_config_var('EXT_SUFFIX')}"
     sources = sorted([*(ROOT / "src" / "engine").glob("*.c"), *(ROOT / "src" / "binding").glob("*.c")])
     flags = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-fPIC", "-shared", "-pthread"]

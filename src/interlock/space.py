@@ -240,7 +240,7 @@ def _slots_wanted() -> int:
     text = os.environ.get("INTERLOCK_SLOTS")
     if not text:
         return 0
-    if not text.isdecimal() or not 1 <= int(text) <= native.SLOTS_LIMIT:
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= native.SLOTS_LIMIT:
         raise ValueError(f"INTERLOCK_SLOTS must be a number from 1 to {native.SLOTS_LIMIT}, not {text!r}")
     return int(text) + 1
 

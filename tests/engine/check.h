@@ -47,7 +47,8 @@ static inline void check_clean(void)
     DIR *directory = opendir(check.directory);
     struct dirent *entry;
     while (directory != NULL && (entry = readdir(directory)) != NULL) {
-        if (strncmp(entry->d_name, "test-", 5) == 0 && unlinkat(dirfd(directory), entry->d_name, 0) != 0)
+        bool ours = strncmp(entry->d_name, "test-", 5) == 0 || strncmp(entry->d_name, "interlock-", 10) == 0;
+        if (ours && unlinkat(dirfd(directory), entry->d_name, 0) != 0)
             unlinkat(dirfd(directory), entry->d_name, AT_REMOVEDIR);
     }
     if (directory != NULL)

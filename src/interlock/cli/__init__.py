@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 # What each verb does, in a line of the help. Its module has main(arguments), which returns the exit status.
 VERBS = {
+    "config": "print the compiler's options for programs in C",
     "run": "run a command while holding a lock, as flock(1) does",
     "selftest": "prove on this machine what the library is for",
 }
