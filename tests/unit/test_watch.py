@@ -165,8 +165,9 @@ def lock_of(kind):
     return make
 
 
-@pytest.mark.parametrize("count", [2, 3, 10])
-@pytest.mark.parametrize("kind", ["Lock", "RLock", "RWLock", "Value", "Condition"])
+@pytest.mark.parametrize(
+    ("kind", "count"), [("Lock", 2), ("RLock", 10), ("RWLock", 2), ("RWLock", 3), ("Value", 2), ("Condition", 3)]
+)
 def test_one_victim_and_the_others_go_on(directory, kind, count):
     space = interlock.Space("shm:raises", deadlock="raise")
     tasks = ring(space, count, lock_of(kind))
