@@ -112,7 +112,8 @@ extern il_process this_process;
 /* Sets the Python exception for an engine code. `handle` may be NULL. Always returns NULL.
  *
  * What the binding itself says by `error`: IL_PARAMETER: `wanted` is the parameter of the object in use, if `found` says that
- * it is known; IL_NOT_HELD: this process has `found` permits, and not the `wanted` ones; IL_NO_SPACE_FILE: `found`: it is there,
+ * it is known; IL_NOT_HELD: this process has `found` permits, and not the `wanted` ones, or (0) process `found` has taken it
+ * away, as for IL_NOT_OWNER; IL_NO_SPACE_FILE: `found`: it is there,
  * and this Space was closed. */
 PyObject *raise_code(ModuleState *state, int code, SpaceObject *space, Handle *handle, const il_error *error,
                      uint8_t found_kind);

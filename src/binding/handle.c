@@ -376,7 +376,11 @@ PyObject *released(Handle *self, int code)
 {
     if (code == IL_OK)
         Py_RETURN_NONE;
-    return raise_code(state_of(Py_TYPE(self)), code, self->space, self, NULL, 0);
+    il_error error = {.code = code};
+    bool broken = code == IL_NOT_HELD || code == IL_NOT_OWNER;
+    if (broken)
+        error.found = il_cell_broken_by(self->space->segment, il_ref_cell(self->space->segment, il_load_relaxed(&self->ref)));
+    return raise_code(self->state, code, self->space, self, broken && error.found != 0 ? &error : NULL, 0);
 }
 
 il_ref present_ref(Handle *self, int *failed)

@@ -178,6 +178,34 @@ static PyObject *space_unlink(PyObject *object, PyObject *given)
     return code == IL_OK ? Py_NewRef(Py_None) : raise_code(state_of(Py_TYPE(self)), code, self, NULL, NULL, 0);
 }
 
+/* _break(name) -> (pid, thread, program, host) of whoever had it. */
+static PyObject *space_break(PyObject *object, PyObject *given)
+{
+    SpaceObject *self = (SpaceObject *)object;
+    il_space *segment = segment_of(self);
+    Py_ssize_t length;
+    const char *name = segment != NULL ? PyUnicode_AsUTF8AndSize(given, &length) : NULL;
+    if (name == NULL)
+        return NULL;
+    il_wait wait = {.deadline_ns = IL_FOREVER, .restless = true};
+    il_owner victim;
+    int code = IL_ABSENT;
+    if (length > 0 && length <= IL_NAME_MAX)
+        WITH_SIGNALS(code, il_table_break(segment, name, (size_t)length, &wait, &victim));
+    if (code == IL_OK)
+        return Py_BuildValue("IINN", victim.pid, victim.thread, PyUnicode_DecodeFSDefault(victim.program),
+                             PyUnicode_DecodeFSDefault(victim.host));
+    if (code == IL_ABSENT)
+        PyErr_SetObject(PyExc_KeyError, given);
+    else if (code == IL_NOT_HELD)
+        PyErr_Format(PyExc_RuntimeError, "nobody holds %R alone: there is nothing to break", given);
+    else if (code == IL_KIND)
+        PyErr_Format(PyExc_TypeError, "%R is no lock that one owner holds just now: it cannot be broken", given);
+    else if (code != IL_INTERRUPTED)
+        raise_code(state_of(Py_TYPE(self)), code, self, NULL, NULL, 0);
+    return NULL;
+}
+
 static PyObject *space_list(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     SpaceObject *self = (SpaceObject *)object;
@@ -254,6 +282,7 @@ static PyMethodDef space_methods[] = {
                "Open handles of it make the name anew when they are next used: a semaphore has its initial value\n"
                "again, an event is not set, a barrier is not broken, and a lock's statistics begin at zero.\n\n"
                "Raises KeyError when there is no such name, RuntimeError when it is in use.")},
+    {"_break", space_break, METH_O, NULL},
     {"_list", space_list, METH_NOARGS, NULL},
     {"_describe", space_describe, METH_NOARGS, NULL},
     {"_waits", space_waits, METH_NOARGS, NULL},

@@ -188,6 +188,12 @@ int il_table_unlink(il_space *space, const char *name, size_t length, il_wait *w
 /* The same for an object that nobody else has a handle of; with its data, or only if it has none. IL_STALE, IL_BUSY. */
 int il_table_forget(il_space *space, il_ref ref, bool with_data, il_wait *wait);
 
+/* Takes a lock away from the living process that holds it, as its death would: the next owner is told, by IL_ORPHAN. IL_ABSENT;
+ * IL_NOT_HELD: nobody has it; IL_KIND: it is no lock with an owner. `victim`: whose it was. */
+int il_table_break(il_space *space, const char *name, size_t length, il_wait *wait, il_owner *victim);
+/* Whether the lock was taken from this process so, which has not been told: by which pid, else 0. It is told by that. */
+uint32_t il_cell_broken_by(il_space *space, il_cell *cell);
+
 typedef struct il_entry {
     char name[IL_NAME_MAX + 1];
     uint8_t length, kind;

@@ -152,7 +152,9 @@ typedef struct il_cell {
     il_u64 dead_ns;      /* guard: reaper. When that was noticed, wall clock */
     il_u32 stale;        /* guard: a reaper, or who would forget the name, sets it; the owner clears it. A share was emptied: see
                           * il_bounded.c. Legal to be set for nothing, also on a name that moved in meanwhile */
-    uint32_t spare[3];
+    il_u32 broken_by;    /* whose pid took it from … */
+    il_u32 broken_slot;  /* … this process, which has not been told yet; 0: nobody. Guard of these: stripe; who is told clears the slot */
+    il_u32 broken_epoch;
     il_u64 dead_program[IL_DEAD_PROGRAM_MAX / 8]; /* guard: reaper. Start of its command line, since its slot is reused */
     char name[IL_NAME_MAX + 1];
 } il_cell;

@@ -210,6 +210,7 @@ static void fill(il_space *space, uint32_t index, uint64_t key, uint64_t hash, c
     il_store_relaxed(&cell->mutex.contended, 0);
     il_store_relaxed(&cell->mutex.waited_ns, 0);
     il_store_relaxed(&cell->dead_pid, 0);
+    il_store_relaxed(&cell->broken_slot, 0);
     begin_state(cell, key, kind, parameter);
     cell->hash = hash;
     cell->fence_base = floor;
@@ -378,6 +379,69 @@ int il_table_parameter(il_space *space, const char *name, size_t length, uint8_t
     return il_load_relaxed(&space->wiped) ? IL_WIPED : code;
 }
 
+/* What its successor is told of an owner who died, or whose lock was broken. */
+static void note_owner(il_space *space, il_cell *cell, uint32_t k)
+{
+    il_store_relaxed(&cell->dead_pid, il_load_relaxed(&space->slots[k].pid));
+    il_store_relaxed(&cell->dead_thread, (uint32_t)il_load_relaxed(&cell->mutex.holder));
+    il_store_relaxed(&cell->dead_ns, il_clock_wall_ns());
+    for (int j = 0; j < IL_DEAD_PROGRAM_MAX / 8; j++)
+        il_store_relaxed(&cell->dead_program[j], il_load_relaxed(&space->slots[k].program[j]));
+}
+
+static bool has_owner(il_cell *cell)
+{
+    switch (il_load_relaxed(&cell->kind)) {
+    case IL_KIND_LOCK:
+    case IL_KIND_RLOCK:
+    case IL_KIND_CONDITION:
+    case IL_KIND_VALUE:
+    case IL_KIND_ARRAY:
+        return true;
+    case IL_KIND_RWLOCK: /* and not one who is at the gate for a moment, or waits there for readers */
+        return il_load_relaxed(&cell->mutex.depth) != 0 || (il_load_relaxed(&cell->mutex.word) & IL_OWNER) == 0;
+    default:
+        return false;
+    }
+}
+
+int il_table_break(il_space *space, const char *name, size_t length, il_wait *wait, il_owner *victim)
+{
+    uint64_t hash = il__hash(space->header->hash_key, name, length);
+    int code = lock_stripe(space, hash, wait);
+    if (code != IL_OK)
+        return code;
+    uint32_t index = search(space, hash, name, length, il_load_acquire(&space->header->levels));
+    if (index == UINT32_MAX || !has_owner(&space->cells[index])) {
+        code = index == UINT32_MAX ? IL_ABSENT : IL_KIND;
+    } else {
+        il_cell *cell = &space->cells[index];
+        uint32_t k = (uint32_t)il_load_relaxed(&cell->mutex.word) & IL_OWNER;
+        code = k != 0 ? IL_OK : IL_NOT_HELD;
+        if (k != 0) {
+            il_slot_describe(space, k, victim);
+            victim->thread = (uint32_t)il_load_relaxed(&cell->mutex.holder);
+            note_owner(space, cell, k);
+            il_store_relaxed(&cell->broken_by, il_load_relaxed(&space->slots[il_self(space)].pid));
+            il_store_relaxed(&cell->broken_epoch, il_load_relaxed(&space->slots[k].epoch));
+            il_store_release(&cell->broken_slot, k);
+            il__mutex_orphan(space, &cell->mutex, k, true);
+        }
+    }
+    il_mutex_unlock(space, stripe_of(space, hash), 0, 0);
+    return il_load_relaxed(&space->wiped) ? IL_WIPED : code;
+}
+
+uint32_t il_cell_broken_by(il_space *space, il_cell *cell)
+{
+    uint32_t slot = il_self(space), by = il_load_relaxed(&cell->broken_by);
+    if (slot == 0 || il_load_acquire(&cell->broken_slot) != slot ||
+        il_load_relaxed(&cell->broken_epoch) != il_load_relaxed(&space->slots[slot].epoch))
+        return 0;
+    il_store_relaxed(&cell->broken_slot, 0);
+    return by;
+}
+
 /* Forgets the name of a cell that nobody uses, or says IL_BUSY. Held: the stripe, which is let go. */
 static int drop(il_space *space, uint32_t index, bool with_data, il_mutex *stripe)
 {
@@ -502,11 +566,7 @@ void il__table_sweep(il_space *space, uint32_t k)
             give_up(space, i, word);
             continue;
         }
-        il_store_relaxed(&cell->dead_pid, il_load_relaxed(&space->slots[k].pid));
-        il_store_relaxed(&cell->dead_thread, (uint32_t)il_load_relaxed(&cell->mutex.holder));
-        il_store_relaxed(&cell->dead_ns, il_clock_wall_ns());
-        for (int j = 0; j < IL_DEAD_PROGRAM_MAX / 8; j++)
-            il_store_relaxed(&cell->dead_program[j], il_load_relaxed(&space->slots[k].program[j]));
+        note_owner(space, cell, k);
         /* One who was only at the gate of a reader-writer lock left nothing half done. */
         bool writing = il_load_relaxed(&cell->mutex.depth) != 0;
         il__mutex_orphan(space, &cell->mutex, k, il_load_relaxed(&cell->kind) != IL_KIND_RWLOCK || writing);

@@ -172,6 +172,13 @@ def from_engine(
         case "IL_NOT_HELD" if wanted:
             has = f"{count(found, 'permit')}, not {wanted}" if found else "no permit: release it only after acquire"
             return NotHeld(f"{what} cannot be released so often: this process has {has}", name=name, path=path)
+        case "IL_NOT_HELD" | "IL_NOT_OWNER" if found:
+            return NotHeld(
+                f"{what} was taken from this process by process {found} (Space.break_lock, or `interlock break`): "
+                "what it guards may have been changed by others since",
+                name=name,
+                path=path,
+            )
         case "IL_NOT_HELD":
             return NotHeld(f"{what} is not held: release it only after acquire", name=name, path=path)
         case "IL_NOT_OWNER":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from interlock.condition import Condition
     from interlock.event import Event
     from interlock.lock import Lock
-    from interlock.records import ObjectInfo
+    from interlock.records import ObjectInfo, Owner
     from interlock.rlock import RLock
     from interlock.rwlock import RWLock
     from interlock.semaphore import Semaphore
@@ -175,6 +175,19 @@ class Space(native.Space):
         from interlock.watch import deadlocks
 
         return deadlocks(self)
+
+    def break_lock(self, name: str) -> Owner:
+        """Takes a lock away from whoever holds it, as if that had died: the last resort when a holder is stuck.
+
+        Nothing stops the holder: it and the next one may both be inside. The next one is told (`recovered`, on_recover),
+        and the former holder by NotHeld from its release.
+
+        Returns whose it was. Raises KeyError when there is no such name, RuntimeError when nobody holds it, TypeError when
+        it is nothing that one owner holds: permits, or an RWLock that is read.
+        """
+        from interlock.records import owner_of
+
+        return owner_of(*self._break(name), 0, 0)
 
     def pickled(self) -> tuple[str, str, int, int]:
         """What another process needs to find this very space: URL, file, identity; and what becomes of deadlocks."""
