@@ -138,6 +138,29 @@ static void act_note(void)
     il_wait_end(stage.space, &judges_wait);
 }
 
+/* The victim takes the lock away from the judge. */
+static void act_break(void)
+{
+    il_wait wait = {.deadline_ns = IL_FOREVER};
+    il_owner owner;
+    const il_cell *cell = il_ref_cell(stage.space, stage.lock);
+    il_table_break(stage.space, cell->name, cell->name_length, &wait, &owner);
+}
+
+/* Held as before, or free and marked. */
+static void judge_broken(void)
+{
+    uint64_t word = il_load_relaxed(&mutex_of(stage.lock)->word), key = il_ref_key(stage.lock);
+    bool broken = word == (key | IL_ORPHAN);
+    JUDGED(broken || word == (key | il_self(stage.space)), "neither held nor broken");
+    int code = il_mutex_unlock(stage.space, mutex_of(stage.lock), key, 0);
+    JUDGED(code == (broken ? IL_NOT_HELD : IL_OK), il_status_name(code));
+    bool told = il_cell_broken_by(stage.space, il_ref_cell(stage.space, stage.lock)) != 0;
+    JUDGED(told || !broken, "the one it was taken from is not told");
+    stage.was_owner = broken;
+    judge_lock();
+}
+
 static void judge_held(void)
 {
     JUDGED(!stage.was_owner, "it has a lock that is held");
@@ -598,6 +621,7 @@ const scenario scenarios[] = {
     {"unlock-listener", 0, BY_STEPS, nothing, prepare_hold, meanwhile_listener, act_unlock, judge_listener, nothing, NULL},
     {"listen", 0, BY_STEPS, nothing, attach, meanwhile_held, act_listen, judge_held, nothing, NULL},
     {"note", 0, BY_STEPS, nothing, attach, meanwhile_held, act_note, judge_note, nothing, NULL},
+    {"break", 0, BY_STEPS, nothing, attach, meanwhile_held, act_break, judge_broken, nothing, NULL},
     {"lock-reserved", 0, BY_STEPS, nothing, attach, meanwhile_reserved, act_lock_unlock, judge_lock, nothing, NULL},
     {"lock-in-a-crowd", 0, BY_STEPS, nothing, attach, meanwhile_crowd, act_lock_unlock, judge_crowd, nothing, NULL},
     {"rlock", 0, BY_STEPS, nothing, attach, nothing, act_rlock, judge_rlock, nothing, NULL},
