@@ -22,11 +22,12 @@ from benchmarks.measures import MEASURES as LOCKS
 from benchmarks.primitives import PRIMITIVES
 from benchmarks.report import machine, plot, table
 from benchmarks.tasks import TASK_MEASURES
+from benchmarks.watching import WATCH_MEASURES
 
 if TYPE_CHECKING:
     from benchmarks.measures import Rows
 
-MEASURES = {**LOCKS, **PRIMITIVES, **TASK_MEASURES}
+MEASURES = {**LOCKS, **PRIMITIVES, **TASK_MEASURES, **WATCH_MEASURES}
 
 
 def main() -> int:
