@@ -44,10 +44,14 @@ static inline void check_clean(void)
             waitpid(check.children[i], NULL, __WALL);
         }
     }
+    /* In a directory that was given, what is not named after us is somebody else's. */
+    char named[32];
+    snprintf(named, sizeof named, "test-%d-", (int)check.self);
     DIR *directory = opendir(check.directory);
     struct dirent *entry;
     while (directory != NULL && (entry = readdir(directory)) != NULL) {
-        bool ours = strncmp(entry->d_name, "test-", 5) == 0 || strncmp(entry->d_name, "interlock-", 10) == 0;
+        bool ours = strncmp(entry->d_name, named, strlen(named)) == 0 ||
+                    (check.own_directory && strncmp(entry->d_name, "interlock-", 10) == 0);
         if (ours && unlinkat(dirfd(directory), entry->d_name, 0) != 0)
             unlinkat(dirfd(directory), entry->d_name, AT_REMOVEDIR);
     }
