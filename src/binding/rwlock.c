@@ -140,9 +140,12 @@ static void note_read(il_space *space, il_ref ref, il_share share, uint64_t agen
     read->count++;
 }
 
+/* A task may end what was noted as its thread's, before tasks were asked for. */
 static void unnote_read(const il_space *space, il_ref ref, uint64_t agent)
 {
     Read *read = find_read(space, ref, agent);
+    if (agent != 0 && (read == NULL || read->count == 0))
+        read = find_read(space, ref, 0);
     if (read != NULL && read->count != 0)
         read->count--;
 }

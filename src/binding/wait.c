@@ -134,6 +134,8 @@ static int call_once(Handle *self, operation call, il_ref ref, il_wait *wait, vo
         return code;
     }
     wait->restless = false; /* the hub lets signal handlers run */
+    if (wait->agent == this_token())
+        wait->agent = 0; /* a greenlet is not its thread; the hub was found only now */
     do {
         wait->listens = true;
         code = call_listening(space, call, ref, wait, argument);
@@ -155,8 +157,10 @@ static int perform_with(Handle *self, operation call, void *argument, il_wait *w
 {
     for (;;) {
         il_ref ref = il_load_relaxed(&self->ref);
-        if (check_open(self) < 0)
+        if (check_open(self) < 0) {
+            il_wait_end(self->space->segment, wait); /* it was closed in the middle of the wait */
             return PERFORM_FAILED;
+        }
         int code = call_asleep(self, call, ref, wait, argument);
         if (code == PERFORM_FAILED)
             return code;

@@ -10,6 +10,8 @@ il_wait *shown(Handle *self, Act *act, bool deaf)
     wait->agent = act->token != 0 ? act->token : nobody ? 0 : this_token();
     if (self->kind == IL_KIND_SEMAPHORE || self->kind == IL_KIND_EVENT || self->kind == IL_KIND_BARRIER)
         wait->manner = IL_MANNER_NOTICE;
+    else if (self->foreign_release)
+        wait->manner = IL_MANNER_ANYBODY;
     else
         wait->manner = wait->told ? 0 : deaf ? self->space->manner & IL_MANNER_LOGS : self->space->manner;
     return wait;
@@ -209,8 +211,12 @@ int look_after(Handle *self, il_wait *wait, bool deaf)
             failed = false;
         }
     }
-    if (failed)
+    if (failed) {
+        /* What it has reserved, perhaps, it has no use for. */
+        if (wait->wanted != 0)
+            il_mutex_withdraw(&il_ref_cell(space, wait->wanted)->mutex, il_ref_key(wait->wanted));
         il_wait_end(space, wait);
+    }
     return failed ? -1 : 0;
 }
 
@@ -220,8 +226,11 @@ int tell_own_lock(Handle *self, il_wait *wait)
     il_ref ref = il_load_relaxed(&self->ref);
     uint64_t token = this_token();
     unsigned how = self->space->manner;
-    if (how == 0 || self->foreign_release || self->state->hub_sleep != NULL ||
-        !il_rlock_mine(space, mutex_of(self, ref), il_ref_key(ref), token))
+    if (how == 0 || self->foreign_release || !il_rlock_mine(space, mutex_of(self, ref), il_ref_key(ref), token))
+        return 0;
+    if (hub_look(self->state) < 0) /* it may have come since the handle was made */
+        return -1;
+    if (self->state->hub_sleep != NULL)
         return 0;
     il_waiting mine = {.slot = il_self(space), .wanted = ref, .agent = token, .since_ns = il_clock_ns(), .manner = how};
     wait->told = true;

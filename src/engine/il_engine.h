@@ -311,8 +311,12 @@ static inline bool il_mutex_try_bare(il_mutex *mutex, uint64_t key, uint32_t slo
 static inline bool il_mutex_unlock_fast(il_mutex *mutex, uint64_t key, uint32_t slot)
 {
     uint64_t expected = key | slot;
+    if (slot == 0 || il_load_relaxed(&mutex->word) != expected)
+        return false;
+    /* Whoever takes it next has it before it says so: until then nobody is known to have it, and not we. */
+    il_store_relaxed(&mutex->holder, 0);
     /* Release: pairs with every acquire CAS. */
-    return slot != 0 && il_cas_release(&mutex->word, &expected, key);
+    return il_cas_release(&mutex->word, &expected, key);
 }
 
 /* Takes the mutex, waiting as `wait` says. IL_OK, IL_BUSY, IL_TIMEDOUT, IL_INTERRUPTED, IL_STALE, or an error. After

@@ -241,6 +241,7 @@ int il_mutex_unlock(il_space *space, il_mutex *mutex, uint64_t key, unsigned fla
         next = key | (half & IL_RESERVED) | (flags & IL_UNLOCK_KEEP_ORPHAN ? half & IL_ORPHAN : 0);
         if (half & IL_RESERVED)
             il_store_relaxed(&mutex->reserved_ns, il_clock_ns());
+        il_store_relaxed(&mutex->holder, 0); /* as in il_mutex_unlock_fast */
         /* Release: pairs with every acquire CAS that takes the lock. */
         done = il_cas_release(&mutex->word, &word, next);
     }

@@ -47,7 +47,9 @@ void il__wait_lasts(il_space *space, il_wait *wait)
         il_add_relaxed(&space->slots[il_self(space)].waits, 1);
         write_note(space, wait->note, IL_NOTE, wait, wait->wanted);
     }
-    if (wait->note == 0 || !(wait->manner & (IL_MANNER_LOGS | IL_MANNER_RAISES)))
+    /* One look also without a use for it: what is read meanwhile is noted then, and others' circles may lead through that. */
+    if (wait->note == 0 || (wait->manner & IL_MANNER_NOTICE) ||
+        (wait->has && !(wait->manner & (IL_MANNER_LOGS | IL_MANNER_RAISES))))
         return;
     if (wait->look_ns == 0)
         wait->look_ns = wait->began_ns + LOOK_FIRST_NS;
@@ -78,7 +80,7 @@ void il_wait_end(il_space *space, il_wait *wait)
     }
     wait->note = 0;
     wait->look_ns = wait->seen = 0;
-    wait->looks = false;
+    wait->looks = wait->has = false;
 }
 
 /* A copy of a note in this state. False: there is none, or not any more. */
@@ -196,6 +198,8 @@ static bool is_on_path(const walk *on, uint32_t record)
 static bool closes(walk *on)
 {
     il_waiting last = on->path[on->length - 1];
+    if (last.manner & IL_MANNER_ANYBODY)
+        return false;
     il_holding holders[IL_CYCLE_MOST];
     uint32_t count = il_holders(on->space, &last, holders, IL_CYCLE_MOST);
     for (uint32_t i = 0; i < count * on->waits_count && on->steps > 0; i++) {

@@ -180,10 +180,11 @@ void il__records_sweep(il_space *space, uint32_t k)
         uint32_t owner = il_load_acquire(&record->owner);
         if ((owner & IL_OWNER) != k)
             continue;
-        uint32_t state = il_load_relaxed(&record->state);
+        /* Acquire: the second look at the owner comes after it. */
+        uint32_t state = il_load_acquire(&record->state);
         if (state == IL_SHARE)
             il__share_sweep(space, record, count);
-        else if (state == IL_NOTE || state == IL_HAS)
+        else if ((state == IL_NOTE || state == IL_HAS) && il_load_relaxed(&record->owner) == owner)
             il_store_relaxed(&record->state, 0); /* or it would be the next owner's, for a moment */
         /* The owner is ours to speak for, but whoever forgets the object may free its shares at the same time. */
         il_cas32_release(&record->owner, &owner, owner & ~IL_OWNER);

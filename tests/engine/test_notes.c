@@ -78,6 +78,12 @@ static void notes_of_a_real_wait(void)
     CHECK(il_waits(space, found, NOTES) == 0);
     CHECK_CODE(unlock(space, ref), IL_OK);
     CHECK(holders_of(space, ref, holders) == 0);
+    /* Whoever takes it next has it before it says so: meanwhile it is not the last one's. */
+    CHECK(il_mutex_try_fast(mutex_of(space, ref), il_ref_key(ref), il_self(space), 6));
+    CHECK(il_mutex_unlock_fast(mutex_of(space, ref), il_ref_key(ref), il_self(space)));
+    CHECK(il_mutex_try_bare(mutex_of(space, ref), il_ref_key(ref), il_self(space)));
+    CHECK(!il_rlock_mine(space, mutex_of(space, ref), il_ref_key(ref), 6) && holders_of(space, ref, holders) == 0);
+    CHECK_CODE(unlock(space, ref), IL_OK);
     il_space_close(other);
     done(space, path);
 }
@@ -147,6 +153,17 @@ static void cycles_of_readers(void)
     il_wait_has(party[1], &wait[1], ref[1]);
     CHECK(il_cycle(space, (uint32_t)wait[0].note, cycle) == 2 && cycle[1].slot == il_self(party[1]));
     CHECK(il_cycle(space, (uint32_t)wait[1].note, cycle) == 2 && cycle[1].slot == il_self(party[0]));
+    wait[0].has = true;
+    il_wait_end(party[0], &wait[0]);
+    CHECK(!wait[0].has); /* or what it reads would not be noted with its next note */
+    wait[0] = noted(party[0], ref[1], 100, IL_MANNER_ANYBODY);
+    il_wait_has(party[0], &wait[0], ref[0]);
+    CHECK(il_cycle(space, (uint32_t)wait[0].note, cycle) == 0); /* anybody may release what it waits for */
+    CHECK(il_cycle(space, (uint32_t)wait[1].note, cycle) == 0);
+    il_wait_end(party[0], &wait[0]);
+    wait[0] = noted(party[0], ref[1], 100, 0);
+    il_wait_has(party[0], &wait[0], ref[0]);
+    CHECK(il_cycle(space, (uint32_t)wait[1].note, cycle) == 2);
     CHECK(read_unlock(party[0], ref[0], share_of(party[0], ref[0])));
     CHECK(il_cycle(space, (uint32_t)wait[0].note, cycle) == 0);
     for (int i = 0; i < 2; i++) {

@@ -295,6 +295,119 @@ def test_tasks_in_a_circle(directory):
     assert sorted(str(type(result).__name__) for result in results) == ["DeadlockDetected", "str"]
 
 
+def test_a_closed_space_leaves_no_ghosts(directory):
+    """Neither of a thread nor of a task that waited when it was closed."""
+    space, closed = interlock.Space("shm:x"), interlock.Space("shm:x")
+
+    async def use(lock):
+        async with lock:
+            return True
+
+    async def main(lock):
+        (task,) = await waiting(use(lock))
+        while not space.wait_graph():
+            await asyncio.sleep(0.001)
+        closed.close()
+        with pytest.raises(interlock.SpaceUnavailable):
+            await task
+
+    with held_elsewhere(space.RLock("r")):
+        in_loop(main, closed.RLock("r"))
+        assert space.wait_graph() == []
+        closed = interlock.Space("shm:x")
+        lock = closed.RLock("r")
+
+        def close():
+            until(space.wait_graph)
+            closed.close()
+
+        task = Task(close)
+        with pytest.raises(interlock.SpaceUnavailable):
+            lock.acquire()  # here the main thread, which comes back after each slice
+        assert space.wait_graph() == []
+        task.result()
+
+
+def test_what_is_read_is_known_of_a_writer_who_waited_for_the_gate_first(directory):
+    space = interlock.Space("shm:raises", deadlock="raise")
+    first, second = space.RWLock("a"), space.RWLock("b")
+    ready = threading.Barrier(2)
+
+    def reader():
+        with first.read:
+            ready.wait()
+            with second.write:
+                return "got it"
+
+    def writer():
+        second.write.acquire()
+        ready.wait()
+        time.sleep(0.8)  # the reader waits for the gate, and looks for a deadlock in vain
+        second.downgrade()
+        try:
+            with first.write:
+                return "got it"
+        finally:
+            second.read.release()
+
+    tasks = [Task(reader), Task(writer)]
+    for task in tasks:
+        task.join(10)
+    assert sorted(str(type(task.raised).__name__) for task in tasks) == ["DeadlockDetected", "NoneType"]
+
+
+def test_what_anybody_may_release_is_in_no_circle(directory, caplog):
+    caplog.set_level(logging.WARNING, "interlock")
+    lock = interlock.Lock("x", space=interlock.Space("shm:x"), foreign_release=True)
+    lock.acquire()
+    task = threading.Timer(1.5, lock.release)
+    task.start()
+    lock.acquire()
+    task.join()
+    lock.release()
+    assert caplog.records == []
+
+
+def test_a_victim_reserves_nothing(directory):
+    """A task that is sent away leaves a lock behind that can be had at once when it is free."""
+    space = interlock.Space("shm:raises", deadlock="raise")
+    locks = [space.RLock("a"), space.RLock("b")]
+
+    async def take(number, ready):
+        async with locks[number]:
+            await ready.wait()
+            await asyncio.sleep(0.05 * number)
+            async with locks[1 - number]:
+                pass
+        assert locks[number].acquire(blocking=False)
+        locks[number].release()
+        return "got it"
+
+    async def main():
+        ready = asyncio.Barrier(2)
+        return await asyncio.gather(take(0, ready), take(1, ready), return_exceptions=True)
+
+    results = in_loop(main)
+    assert sorted(str(type(result).__name__) for result in results) == ["DeadlockDetected", "str"]
+
+
+def test_readers_who_do_not_want_to_know_are_in_circles_too(directory):
+    spaces = [interlock.Space("shm:both", deadlock="off"), interlock.Space("shm:both", deadlock="raise")]
+    ready = threading.Barrier(2)
+
+    def take(number):
+        with spaces[number].RWLock(f"lock {number}").read:
+            ready.wait()
+            with spaces[number].RWLock(f"lock {1 - number}").write:
+                return "got it"
+
+    tasks = [Task(take, number) for number in range(2)]
+    for task in tasks:
+        task.join(10)
+    assert tasks[0].returned == "got it"
+    assert type(tasks[1].raised) is interlock.DeadlockDetected
+
+
 def test_waiting_long_is_no_deadlock(space, caplog):
     """Behind one who sleeps, and for what a third one has: no circle."""
     caplog.set_level(logging.WARNING, "interlock")
