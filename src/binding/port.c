@@ -42,7 +42,12 @@ static void sift(Port *self, size_t at)
 
 static void set_due(Port *self, Waiter *waiter)
 {
-    waiter->due_ns = waiter->dormant ? waiter->act.wait.deadline_ns : waiter->act.wait.due_ns;
+    const il_wait *wait = &waiter->act.wait;
+    waiter->due_ns = wait->due_ns;
+    if (waiter->dormant) { /* until its deadline; but for it to be noted, and to look for deadlocks */
+        uint64_t due = wait->note == 0 ? wait->due_ns : wait->look_ns;
+        waiter->due_ns = due != 0 && due < wait->deadline_ns ? due : wait->deadline_ns;
+    }
     sift(self, waiter->place);
 }
 

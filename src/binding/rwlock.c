@@ -153,9 +153,9 @@ static void unnote_read(const il_space *space, il_ref ref, uint64_t agent)
 void show_reads(il_space *space, il_wait *wait)
 {
     const Reads *mine = thread_reads;
-    uint64_t agent = wait->agent != this_token() ? wait->agent : 0;
+    bool sleeps = wait->agent == this_token(); /* and with it all its tasks */
     for (size_t i = 0; mine != NULL && !wait->has && i < mine->size; i++) {
-        if (mine->table[i].count != 0 && mine->table[i].space == space && mine->table[i].agent == agent)
+        if (mine->table[i].count != 0 && mine->table[i].space == space && (sleeps || mine->table[i].agent == wait->agent))
             il_wait_has(space, wait, mine->table[i].ref);
     }
     wait->has = true;

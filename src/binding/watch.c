@@ -2,6 +2,9 @@
 #include "binding.h"
 #include "il_platform.h"
 
+/* This thread tells of a deadlock just now: what its logging waits for is no other one. */
+THREAD_LOCAL bool telling;
+
 il_wait *shown(Handle *self, Act *act, bool deaf)
 {
     il_wait *wait = &act->wait;
@@ -13,7 +16,9 @@ il_wait *shown(Handle *self, Act *act, bool deaf)
     else if (self->foreign_release)
         wait->manner = IL_MANNER_ANYBODY;
     else
-        wait->manner = wait->told ? 0 : deaf ? self->space->manner & IL_MANNER_LOGS : self->space->manner;
+        wait->manner = wait->told || telling ? 0 : deaf ? self->space->manner & IL_MANNER_LOGS : self->space->manner;
+    if (!nobody)
+        wait->manner |= IL_MANNER_SLEEPS;
     return wait;
 }
 
@@ -184,9 +189,12 @@ static int tell(Handle *self, const il_waiting *cycle, uint32_t count, unsigned 
 {
     ModuleState *state = self->state;
     PyObject *rows = waiting_rows(self->space->segment, cycle, count), *done = NULL;
+    bool before = telling;
+    telling = true;
     if (rows != NULL && state->tell_deadlock != NULL)
         done = PyObject_CallFunction(state->tell_deadlock, "OOOO", self, rows, how & IL_MANNER_LOGS ? Py_True : Py_False,
                                      how & IL_MANNER_RAISES ? Py_True : Py_False);
+    telling = before;
     Py_XDECREF(rows);
     Py_XDECREF(done);
     return done != NULL ? 0 : -1;
@@ -200,11 +208,10 @@ int look_after(Handle *self, il_wait *wait, bool deaf)
         il_waiting cycle[IL_CYCLE_MOST];
         uint32_t count;
         show_reads(space, wait);
-        unsigned how = il_wait_look(space, wait, cycle, &count);
-        if (how != 0) {
-            wait->told = true;
-            wait->manner = 0; /* it looks no more; its note still says who tells */
-        }
+        unsigned how;
+        Py_BEGIN_ALLOW_THREADS; /* there may be thousands of notes */
+        how = il_wait_look(space, wait, cycle, &count);
+        Py_END_ALLOW_THREADS;
         failed = how != 0 && tell(self, cycle, count, how) < 0;
         if (failed && deaf) { /* logging has failed, and this wait has to go on */
             PyErr_WriteUnraisable((PyObject *)self);
@@ -226,7 +233,7 @@ int tell_own_lock(Handle *self, il_wait *wait)
     il_ref ref = il_load_relaxed(&self->ref);
     uint64_t token = this_token();
     unsigned how = self->space->manner;
-    if (how == 0 || self->foreign_release || !il_rlock_mine(space, mutex_of(self, ref), il_ref_key(ref), token))
+    if (how == 0 || telling || self->foreign_release || !il_rlock_mine(space, mutex_of(self, ref), il_ref_key(ref), token))
         return 0;
     if (hub_look(self->state) < 0) /* it may have come since the handle was made */
         return -1;

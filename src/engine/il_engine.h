@@ -165,7 +165,8 @@ typedef struct il_wait {
     uint64_t agent;       /* in: by whom */
     il_ticket note;       /* 0: there is none */
     uint64_t look_ns;     /* when to look for a deadlock next … */
-    uint64_t seen;        /* … and the one that was found last time, as a number. 0: none */
+    uint64_t seen;        /* … and the one that was found last time, as a number, 0: none; … */
+    uint32_t sightings;   /* … how often it was found again */
 } il_wait;
 
 #define IL_NOW 0u

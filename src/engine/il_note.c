@@ -13,8 +13,8 @@
  * Whoever has waited for half a second, and for one, walks from what it wants to whoever has that, to what that one waits for, and
  * so on. A cycle is a deadlock if it is seen twice with the same notes: each party has then been waiting all the time, and has what
  * it had, or it could not have got it back. (Unless a thread may release what another one took, as with Lock, and is about to.) One
- * of the parties tells, and one may be the victim: the latest to begin, since it finds the whole cycle. The others look again
- * from time to time, should it have missed something. What a party reads is noted at its first look, for the others' second.
+ * of the parties tells, and one may be the victim: the latest to begin, since it finds the whole cycle. If it cannot, another one
+ * does somewhat later, and so on; the note of who has told says so. What a party reads is noted at its first look, for the others' second.
  *
  * An owner that is a process and no thread, as of a BoundedSemaphore's permits, ends the walk: whichever of its threads gives them
  * back, nobody knows. */
@@ -43,6 +43,10 @@ void il__wait_lasts(il_space *space, il_wait *wait)
     if (wait->wanted == 0)
         return;
     uint64_t now = il_clock_ns();
+    if (wait->note != 0 && !il__record_is_mine(space, wait->note)) {
+        wait->note = 0; /* in a child that a signal handler forked */
+        wait->has = false;
+    }
     if (wait->note == 0 && il__record_new(space, &wait->note) == IL_OK) {
         il_add_relaxed(&space->slots[il_self(space)].waits, 1);
         write_note(space, wait->note, IL_NOTE, wait, wait->wanted);
@@ -176,6 +180,8 @@ static bool is_holder(const walk *on, const il_waiting *waiting, il_ref ref, con
 {
     if (waiting->slot != holding->slot || waiting->agent == 0)
         return false;
+    if (holding->agent != 0 && (waiting->manner & IL_MANNER_SLEEPS))
+        return (uint32_t)waiting->agent == (uint32_t)holding->agent; /* the thread, and whatever of it owns */
     if (holding->agent != 0)
         return waiting->agent == holding->agent;
     for (uint32_t i = 0; i < on->has_count; i++) {
@@ -194,11 +200,17 @@ static bool is_on_path(const walk *on, uint32_t record)
     return false;
 }
 
+/* Whether it is permits: their owners are processes, and no thread of them in particular. */
+static bool is_counted(const il_space *space, il_ref ref)
+{
+    return il_load_relaxed(&il_ref_cell(space, ref)->kind) == IL_KIND_BOUNDED_SEMAPHORE;
+}
+
 /* Whether a way leads from the last one on the path back to the first; the path is the cycle then. */
 static bool closes(walk *on)
 {
     il_waiting last = on->path[on->length - 1];
-    if (last.manner & IL_MANNER_ANYBODY)
+    if ((last.manner & IL_MANNER_ANYBODY) || is_counted(on->space, last.wanted))
         return false;
     il_holding holders[IL_CYCLE_MOST];
     uint32_t count = il_holders(on->space, &last, holders, IL_CYCLE_MOST);
@@ -223,7 +235,7 @@ static bool closes(walk *on)
 static bool has_waiting_holder(il_space *space, const il_waiting *waiting)
 {
     il_holding holders[IL_CYCLE_MOST];
-    uint32_t count = il_holders(space, waiting, holders, IL_CYCLE_MOST);
+    uint32_t count = is_counted(space, waiting->wanted) ? 0 : il_holders(space, waiting, holders, IL_CYCLE_MOST);
     for (uint32_t i = 0; i < count; i++) {
         if (il_load_relaxed(&space->slots[holders[i].slot].waits) != 0)
             return true;
@@ -272,32 +284,52 @@ static uint64_t fingerprint(const il_waiting *cycle, uint32_t count)
     return sum | 1;
 }
 
-/* Whether `mine`, of those who are in this manner, is the last that began. */
-static bool is_latest(const il_waiting *mine, const il_waiting *cycle, uint32_t count, uint32_t manner)
+/* How many of those who are in this manner began later than the first of the cycle, who is; UINT32_MAX: it is not. */
+static uint32_t rank(const il_waiting *cycle, uint32_t count, uint32_t manner)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        if ((cycle[i].manner & manner) &&
-            (cycle[i].since_ns > mine->since_ns || (cycle[i].since_ns == mine->since_ns && cycle[i].record > mine->record)))
-            return false;
+    uint32_t later = 0;
+    for (uint32_t i = 1; i < count; i++) {
+        bool after = cycle[i].since_ns > cycle[0].since_ns ||
+                     (cycle[i].since_ns == cycle[0].since_ns && cycle[i].record > cycle[0].record);
+        later += (cycle[i].manner & manner) != 0 && after;
     }
-    return (mine->manner & manner) != 0;
+    return cycle[0].manner & manner ? later : UINT32_MAX;
+}
+
+/* What it is up to the first of the cycle to do, having seen it again so often. The latest acts at once; if it cannot, since its
+ * loop is stopped perhaps, the one before it does, later. */
+static unsigned duty(il_space *space, const il_waiting *cycle, uint32_t count, uint32_t sightings)
+{
+    bool told = false;
+    for (uint32_t i = 0; i < count; i++) {
+        told = told || (cycle[i].manner & IL_MANNER_TOLD);
+        if (cycle[i].slot != il_self(space) && il_slot_alive(space, cycle[i].slot) == 0)
+            return 0; /* it died waiting; what it has goes to the next */
+    }
+    uint32_t logs = rank(cycle, count, IL_MANNER_LOGS), raises = rank(cycle, count, IL_MANNER_RAISES);
+    return (raises != UINT32_MAX && sightings >= 1 + 2 * raises ? IL_MANNER_RAISES : 0u) |
+           (logs != UINT32_MAX && !told && sightings >= 1 + 2 * logs ? IL_MANNER_LOGS : 0u);
 }
 
 uint32_t il_wait_look(il_space *space, il_wait *wait, il_waiting *cycle, uint32_t *count)
 {
     uint64_t now = il_clock_ns(), waited = now - wait->began_ns;
     wait->looks = false;
-    *count = wait->note != 0 && il__record_is_mine(space, wait->note) ? il_cycle(space, (uint32_t)wait->note, cycle) : 0;
+    bool noted = wait->note != 0 && il__record_is_mine(space, wait->note);
+    *count = noted ? il_cycle(space, (uint32_t)wait->note, cycle) : 0;
     uint64_t seen = *count != 0 ? fingerprint(cycle, *count) : 0;
-    bool again = seen != 0 && seen == wait->seen;
+    wait->sightings = seen != 0 && seen == wait->seen ? wait->sightings + 1 : 0;
+    if (noted && seen != wait->seen)
+        il_store_relaxed(&space->records[(uint32_t)wait->note].manner, wait->manner); /* what it told of is over */
     wait->seen = seen;
     if (waited < TELL_AFTER_NS) {
         wait->look_ns = wait->began_ns + TELL_AFTER_NS;
         return 0;
     }
-    wait->look_ns = now + (seen != 0 && !again ? LOOK_TWICE_NS : waited < LOOK_RARELY_NS ? waited : LOOK_RARELY_NS);
-    if (!again)
-        return 0;
-    return (is_latest(&cycle[0], cycle, *count, IL_MANNER_RAISES) ? IL_MANNER_RAISES : 0u) |
-           (is_latest(&cycle[0], cycle, *count, IL_MANNER_LOGS) ? IL_MANNER_LOGS : 0u);
+    uint64_t again = seen == 0 ? waited : wait->sightings == 0 ? LOOK_TWICE_NS : LOOK_FIRST_NS;
+    wait->look_ns = now + (again < LOOK_RARELY_NS ? again : LOOK_RARELY_NS);
+    unsigned what = wait->sightings != 0 ? duty(space, cycle, *count, wait->sightings) : 0;
+    if (what & IL_MANNER_LOGS)
+        il_store_relaxed(&space->records[(uint32_t)wait->note].manner, wait->manner | IL_MANNER_TOLD);
+    return what;
 }

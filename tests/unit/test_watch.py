@@ -431,3 +431,98 @@ def test_waiting_long_is_no_deadlock(space, caplog):
 def test_a_bad_choice(directory, given):
     with pytest.raises((ValueError, TypeError), match="deadlock="):
         interlock.Space("shm:x", deadlock=given)
+
+
+def test_a_circle_through_a_task_that_stands_behind_another(directory):
+    space = interlock.Space("shm:raises", deadlock="raise")
+    first, second = space.RLock("a"), space.RLock("b")
+    has_second, leave = threading.Event(), threading.Event()
+
+    def thread():
+        with second:
+            has_second.set()
+            leave.wait()
+            with first:
+                return "got it"
+
+    async def just_second():
+        async with second:
+            return "got it"
+
+    async def both():
+        async with first:
+            (ahead,) = await waiting(just_second())
+            leave.set()
+            try:
+                async with second:
+                    return ahead, "got it"
+            except interlock.DeadlockDetected:
+                return ahead, "victim"
+
+    async def main():
+        ahead, result = await both()
+        return result, await ahead
+
+    task = Task(thread)
+    assert has_second.wait(60)
+    result, ahead = in_loop(main)
+    task.join()
+    assert ahead == "got it"
+    assert sorted([result, task.returned or type(task.raised).__name__]) in (
+        ["DeadlockDetected", "got it"],
+        ["got it", "victim"],
+    )
+
+
+def test_a_circle_through_a_coroutine_that_blocks_its_loop(directory):
+    """What its task has, its thread keeps from others while it waits."""
+    space = interlock.Space("shm:raises", deadlock="raise")
+    first, second = space.RLock("a"), space.RLock("b")
+    ready = threading.Barrier(2)
+
+    def thread():
+        with second:
+            ready.wait()
+            with first:
+                return "got it"
+
+    async def main():
+        async with first:
+            ready.wait()
+            with second:
+                return "got it"
+
+    task = Task(thread)
+    victims = 0
+    try:
+        assert in_loop(main) == "got it"
+    except interlock.DeadlockDetected:
+        victims += 1
+    task.join()
+    victims += isinstance(task.raised, interlock.DeadlockDetected)
+    assert victims == 1
+
+
+def test_a_log_that_waits_for_the_circle_tells_no_more(space):
+    locks = [space.Lock("a"), space.Lock("b")]
+    ready = threading.Barrier(2)
+    told = []
+
+    class Waits(logging.Handler):
+        def emit(self, record):
+            told.append(record.getMessage())
+            locks[0].acquire(timeout=2)  # by this very thread, or by the other one
+
+    handler = Waits()
+    logging.getLogger("interlock").addHandler(handler)
+
+    def take(number):
+        with locks[number]:
+            ready.wait()
+            return locks[1 - number].acquire(timeout=5)
+
+    tasks = [Task(take, number) for number in range(2)]
+    for task in tasks:
+        task.join()
+    logging.getLogger("interlock").removeHandler(handler)
+    assert len(told) == 1
