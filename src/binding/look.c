@@ -36,7 +36,7 @@ PyObject *space_look(PyObject *object, PyObject *given)
     il_facts facts;
     il_owner owner;
     uint32_t waiting = 0;
-    bool broken = false;
+    bool broken = false, again = false;
     int code = IL_STALE, held = IL_NOT_HELD;
     if (name == NULL)
         return NULL;
@@ -52,6 +52,12 @@ PyObject *space_look(PyObject *object, PyObject *given)
         held = il_mutex_owner(segment, &il_ref_cell(segment, facts.ref)->mutex, il_ref_key(facts.ref), &owner);
         if (held != IL_OK && held != IL_NOT_HELD)
             code = held;
+        else if (held == IL_NOT_HELD && (facts.half & IL_OWNER) && !again) {
+            again = true; /* its owner is dead, perhaps, and nobody had noticed: reaped, the lock is marked */
+            if (il_slot_alive(segment, facts.half & IL_OWNER) == 0)
+                il_reap(segment, facts.half & IL_OWNER);
+            code = IL_STALE;
+        }
     }
     if (code == IL_ABSENT)
         Py_RETURN_NONE;

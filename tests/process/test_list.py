@@ -122,9 +122,9 @@ def test_a_death_that_nobody_has_noticed(space):
             row = listed()["orders"]
             assert (row["held"], row["holders"][0]["pid"], row["holders"][0]["alive"]) == (True, holder.pid, False)
             assert "(dead)" in columns()[0]
-    assert space.Lock("orders").locked() is False  # who asks for it notices
-    assert " free, orphaned " in columns()[0]
-    assert listed()["orders"]["recovered"] is True
+    with space.Lock("orders"):  # who takes it notices
+        assert [" held, recovered " in line for line in columns() if line.startswith("orders ")] == [True]
+        assert listed()["orders"]["recovered"] is True
 
 
 def test_anonymous_ones_only_when_asked_for(space):

@@ -13,12 +13,14 @@ from tests.cli import cli, environment
 from tests.process.test_run_mistakes import says
 from tests.support import HANG_SECONDS
 
-VERBS = [("list",), ("list", "--json")]
+VERBS = [("list",), ("list", "--json"), ("show", "orders")]
 WRONG = {
     ("list", "--bogus"): "unrecognized arguments: --bogus",
     ("list", "orders"): "unrecognized arguments: orders",
     ("list", "--jso"): "unrecognized arguments: --jso",
     ("list", "--space"): "--space: expected one argument",
+    ("show",): "the following arguments are required: NAME",
+    ("show", "a", "b"): "unrecognized arguments: b",
 }
 
 

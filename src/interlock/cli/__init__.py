@@ -16,6 +16,7 @@ VERBS = {
     "list": "list the names of a space, and who holds them",
     "run": "run a command while holding a lock, as flock(1) does",
     "selftest": "prove on this machine what the library is for",
+    "show": "tell everything that is known of a name",
 }
 
 

@@ -184,6 +184,10 @@ class Seen:
             slot: (pid, program, host, started, alive) for slot, pid, program, host, started, alive in space._processes()
         }
 
+    def portions(self, ref: int) -> list[tuple[Party | None, int]]:
+        """Who reads, or has permits, and how often."""
+        return [(self._parties.get(slot), count) for slot, count in self._portions.get(ref, ())]
+
     def holders(self, kind: int, half: int, ref: int) -> list[Party | None]:
         """Who has it; None for one who has come or gone just now."""
         if kind in (RWLOCK, BOUNDED) and ref in self._portions:
