@@ -13,12 +13,14 @@ from tests.cli import cli, environment
 from tests.process.test_run_mistakes import says
 from tests.support import HANG_SECONDS
 
-VERBS = [("list",), ("list", "--json"), ("show", "orders")]
+VERBS = [("list",), ("list", "--json"), ("show", "orders"), ("unlink", "orders")]
 WRONG = {
     ("list", "--bogus"): "unrecognized arguments: --bogus",
     ("list", "orders"): "unrecognized arguments: orders",
     ("list", "--jso"): "unrecognized arguments: --jso",
     ("list", "--space"): "--space: expected one argument",
+    ("unlink",): "the following arguments are required: NAME",
+    ("unlink", "--force", "a"): "unrecognized arguments: --force",
     ("show",): "the following arguments are required: NAME",
     ("show", "a", "b"): "unrecognized arguments: b",
 }

@@ -17,6 +17,7 @@ VERBS = {
     "run": "run a command while holding a lock, as flock(1) does",
     "selftest": "prove on this machine what the library is for",
     "show": "tell everything that is known of a name",
+    "unlink": "forget names that nobody uses",
 }
 
 
@@ -55,7 +56,7 @@ def say(message: str, descriptor: int = 2) -> None:
 
 def plain(text: str) -> str:
     """What a terminal may be given of any text: no control characters, none that turn the direction of writing."""
-    return text if text.isprintable() else repr(text)[1:-1]
+    return text if text.isprintable() else "".join([c if c.isprintable() else repr(c)[1:-1] for c in text])
 
 
 def status_of(error: Exception) -> int:
