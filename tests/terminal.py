@@ -10,6 +10,7 @@ import re
 import select
 import struct
 import subprocess
+import sys
 import termios
 import time
 from typing import Self
@@ -21,6 +22,10 @@ from tests.support import HANG_SECONDS
 SEQUENCES = re.compile(r"\x1b\[(?:H|K|J|0?m|\d+(?:;\d+)*m|\?(?:1049|25|7)[hl])")
 
 
+# Takes the terminal for its own, so that Ctrl-C and changes of size become signals; then it is the program.
+CONTROLLING = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+
+
 class Terminal:
     """An `interlock VERB …` in a terminal of so many columns and lines. Killed at the end if it still runs."""
 
@@ -28,17 +33,18 @@ class Terminal:
         self.mine, theirs = pty.openpty()
         self.resize(columns, lines)
         self.before = termios.tcgetattr(theirs)
-        env = {key: value for key, value in environment(TERM="xterm", **more).items() if key not in ("COLUMNS", "LINES")}
+        env = {
+            key: value for key, value in environment(**{"TERM": "xterm", **more}).items() if key not in ("COLUMNS", "LINES")
+        }
         if "NO_COLOR" not in more:
             env.pop("NO_COLOR", None)
         self.process = subprocess.Popen(
-            [*INTERLOCK, *words],
+            [sys.executable, "-c", CONTROLLING, *INTERLOCK, *words],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
             env=env,
             start_new_session=True,
-            close_fds=True,
         )
         self.theirs, self.text = theirs, ""
         self.decode = codecs.getincrementaldecoder("utf-8")().decode

@@ -17,6 +17,7 @@ VERBS = {
     "run": "run a command while holding a lock, as flock(1) does",
     "selftest": "prove on this machine what the library is for",
     "show": "tell everything that is known of a name",
+    "top": "show who holds what and who waits, as it changes",
     "unlink": "forget names that nobody uses",
 }
 
