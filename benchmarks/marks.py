@@ -60,6 +60,8 @@ def marks(results: dict[str, Rows]) -> Iterator[Mark]:
     if "commands" in results:
         row = results["commands"]["interlock run NAME true"]
         yield Mark("`interlock run`, by the time of `python -c pass` + 2 flocks", row["by_bound"], True, 1)
+    for name, row in results.get("listing", {}).items():
+        yield Mark(f"`{name.partition(',')[0]}` of 100,000 names, ms", row["command_ms"], True, 500)
     if "permits" in results:
         rows = results["permits"]
         for name in rows:
