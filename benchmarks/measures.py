@@ -334,6 +334,18 @@ def imports(_: Path, __: Floor, scale: float) -> Rows:
 INTERLOCK = str(Path(__file__).parents[1] / "bin" / "interlock")
 
 
+def _command(argv: list[str]) -> float:
+    """Milliseconds that a command takes, start to end. What it prints goes nowhere."""
+    # Compiled before, as pip does it for what it installs.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    nowhere = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+    before = time.perf_counter()
+    child = os.posix_spawnp(argv[0], argv, environment, file_actions=nowhere)
+    if os.waitpid(child, 0)[1] != 0:
+        raise RuntimeError(f"failed: {argv}")
+    return (time.perf_counter() - before) * 1e3
+
+
 def commands(scratch: Path, _: Floor, scale: float) -> Rows:
     """Milliseconds of `true` under a lock, start to end, and of the interpreter's bare start; and, round by round, what
     `interlock run` takes by the time of that start and two flocks together."""
@@ -346,26 +358,40 @@ def commands(scratch: Path, _: Floor, scale: float) -> Rows:
         "interlock run --slots 4 NAME true": [python, INTERLOCK, "run", "--slots", "4", "bench-slots", "true"],
         "python -m interlock run NAME true": [python, "-m", "interlock", "run", "bench", "true"],
     }
-    # Compiled before, as pip does it for what it installs.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-
-    def spent(argv: list[str]) -> float:
-        before = time.perf_counter()
-        child = os.posix_spawnp(argv[0], argv, environment)
-        if os.waitpid(child, 0)[1] != 0:
-            raise RuntimeError(f"failed: {argv}")
-        return (time.perf_counter() - before) * 1e3
-
     for argv in argvs.values():
-        spent(argv)
+        _command(argv)
     samples: dict[str, dict[str, list[float]]] = {}
     for _ in range(max(20, int(200 * scale))):
-        this = {title: spent(argv) for title, argv in argvs.items()}
+        this = {title: _command(argv) for title, argv in argvs.items()}
         for title, value in this.items():
             samples.setdefault(title, {}).setdefault("command_ms", []).append(value)
             if "interlock" in title:
                 bound = this["python -c pass"] + 2 * this["flock FILE true"]
                 samples[title].setdefault("by_bound", []).append(value / bound)
+    return medians(samples)
+
+
+_NAME = """
+import sys
+import interlock
+space = interlock.Space("shm:bench-listing")
+for number in range(int(sys.argv[1])):
+    space.Event(f"name-{number:06}").set()
+"""
+
+
+def listing(_: Path, __: Floor, scale: float) -> Rows:
+    """Milliseconds of `interlock list`, start to end, in a space with a hundred thousand names: never fewer."""
+    python, space = sys.executable, "shm:bench-listing"
+    _command([python, "-c", _NAME, "100000"])
+    argvs = {
+        f"interlock list{option}": [python, INTERLOCK, "list", *option.split(), "--space", space]
+        for option in ("", " --json")
+    }
+    samples: dict[str, dict[str, list[float]]] = {}
+    for _round in range(max(5, int(20 * scale))):
+        for title, argv in argvs.items():
+            samples.setdefault(f"{title}, 100,000 names", {}).setdefault("command_ms", []).append(_command(argv))
     return medians(samples)
 
 
@@ -380,4 +406,5 @@ MEASURES = {
     "sleepers": sleepers,
     "imports": imports,
     "commands": commands,
+    "listing": listing,
 }

@@ -54,6 +54,7 @@ HEADINGS = {
     "sleepers": "Asleep",
     "imports": "Import",
     "commands": "A command under a lock",
+    "listing": "All names of a space, told in a shell",
     "permits": "Semaphores and readers, nobody waiting",
     "flags": "Event that is set",
     "pingpong": "There and back between two processes",

@@ -328,7 +328,17 @@ il_wait *shown(Handle *self, Act *act, bool deaf);
 int look_after(Handle *self, il_wait *wait, bool deaf);
 /* This thread is about to wait for ever for a Lock that it has itself. 0, or -1 with an exception. */
 int tell_own_lock(Handle *self, il_wait *wait);
-/* _waits(), _cycles() and _processes() of a Space. */
+/* Waits in the engine for a stripe, letting signals in. */
+#define WITH_SIGNALS(code, call)                                                                                       \
+    do {                                                                                                               \
+        Py_BEGIN_ALLOW_THREADS;                                                                                        \
+        (code) = (call);                                                                                               \
+        Py_END_ALLOW_THREADS;                                                                                          \
+    } while ((code) == IL_INTERRUPTED && PyErr_CheckSignals() == 0)
+
+/* _look() and _portions() of a Space (look.c); _waits(), _cycles() and _processes() (watch.c). */
+PyObject *space_look(PyObject *object, PyObject *given);
+PyObject *space_portions(PyObject *object, PyObject *unused);
 PyObject *space_waits(PyObject *object, PyObject *unused);
 PyObject *space_cycles(PyObject *object, PyObject *unused);
 PyObject *space_processes(PyObject *object, PyObject *unused);

@@ -145,14 +145,6 @@ static PyObject *space_close(PyObject *object, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-/* Waits in the engine for a stripe, letting signals in. */
-#define WITH_SIGNALS(code, call)                                                                                       \
-    do {                                                                                                               \
-        Py_BEGIN_ALLOW_THREADS;                                                                                        \
-        (code) = (call);                                                                                               \
-        Py_END_ALLOW_THREADS;                                                                                          \
-    } while ((code) == IL_INTERRUPTED && PyErr_CheckSignals() == 0)
-
 static PyObject *space_unlink(PyObject *object, PyObject *given)
 {
     SpaceObject *self = (SpaceObject *)object;
@@ -206,6 +198,7 @@ static PyObject *space_break(PyObject *object, PyObject *given)
     return NULL;
 }
 
+/* _list() -> (name, kind, low half of the lock word, fence, reference), of each name. */
 static PyObject *space_list(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     SpaceObject *self = (SpaceObject *)object;
@@ -234,8 +227,9 @@ static PyObject *space_list(PyObject *object, PyObject *Py_UNUSED(ignored))
         if (count < 0)
             Py_CLEAR(list);
         for (int i = 0; list != NULL && i < count; i++) {
-            PyObject *row = Py_BuildValue("s#BIK", entries[i].name, (Py_ssize_t)entries[i].length, entries[i].kind,
-                                          entries[i].half, (unsigned long long)entries[i].fence);
+            PyObject *row = Py_BuildValue("s#BIKK", entries[i].name, (Py_ssize_t)entries[i].length, entries[i].kind,
+                                          entries[i].half, (unsigned long long)entries[i].fence,
+                                          (unsigned long long)entries[i].ref);
             if (row == NULL || PyList_Append(list, row) < 0)
                 Py_CLEAR(list);
             Py_XDECREF(row);
@@ -284,6 +278,8 @@ static PyMethodDef space_methods[] = {
                "Raises KeyError when there is no such name, RuntimeError when it is in use.")},
     {"_break", space_break, METH_O, NULL},
     {"_list", space_list, METH_NOARGS, NULL},
+    {"_look", space_look, METH_O, NULL},
+    {"_portions", space_portions, METH_NOARGS, NULL},
     {"_describe", space_describe, METH_NOARGS, NULL},
     {"_waits", space_waits, METH_NOARGS, NULL},
     {"_cycles", space_cycles, METH_NOARGS, NULL},

@@ -200,10 +200,24 @@ typedef struct il_entry {
     uint8_t length, kind;
     uint32_t half;
     uint64_t fence;
+    il_ref ref;
 } il_entry;
 
 /* Copies the named cells of one stripe into `entries`, up to `room`. Returns how many there are, or a code. */
 int il_table_list(il_space *space, uint32_t stripe, il_entry *entries, int room, il_wait *wait);
+
+/* What a cell says of its object. */
+typedef struct il_facts {
+    il_ref ref;
+    uint8_t kind;
+    uint32_t half, depth, recoveries;
+    uint64_t parameter, state; /* `state`: a semaphore's permits, or an event's flag, as in il_state */
+    uint64_t fence, taken, contended, waited_ns;
+    il_owner dead; /* the last owner that died, if any did */
+    uint64_t dead_ns;
+} il_facts;
+/* Copies that of a name, whatever its kind, and makes nothing. IL_ABSENT. */
+int il_table_look(il_space *space, const char *name, size_t length, il_wait *wait, il_facts *facts);
 
 /* Cells in the first `levels` levels. */
 static inline uint32_t il_cells_of_levels(uint32_t levels)
@@ -450,6 +464,14 @@ static inline il_u64 *il_share_count(const il_space *space, il_share share)
 {
     return &space->records[(uint32_t)share].count;
 }
+
+/* What a process has of an object: so many reads, or permits. */
+typedef struct il_portion {
+    il_ref object;
+    uint32_t slot, count;
+} il_portion;
+/* Those of all objects, up to `room`: how many there are. A snapshot, in which each is whole. */
+uint32_t il_portions(il_space *space, il_portion *found, uint32_t room);
 
 /* --- the reader-writer lock (il_rwlock.c) --- */
 

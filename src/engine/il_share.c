@@ -132,3 +132,25 @@ bool il__shares_reap(il_space *space, il_ref ref)
     }
     return reaped;
 }
+
+uint32_t il_portions(il_space *space, il_portion *found, uint32_t room)
+{
+    /* Acquire: pairs with the release in grow(). */
+    uint32_t count = il_records_of_levels(il_load_acquire(&space->header->record_levels)), used = 0;
+    for (uint32_t i = 1; i < count; i++) {
+        il_record *record = &space->records[i];
+        uint32_t owner = il_load_acquire(&record->owner);
+        if ((owner & IL_OWNER) == 0 || il_load_relaxed(&record->state) != IL_SHARE)
+            continue;
+        il_portion one = {.object = il_load_relaxed(&record->object),
+                          .slot = owner & IL_OWNER,
+                          .count = (uint32_t)il_load_relaxed(&record->count) & IL_PERMITS};
+        il_fence(); /* the copy before the second look */
+        if (one.count == 0 || il_load_relaxed(&record->owner) != owner || il_load_relaxed(&record->state) != IL_SHARE)
+            continue;
+        if (used < room)
+            found[used] = one;
+        used++;
+    }
+    return used;
+}

@@ -379,6 +379,36 @@ int il_table_parameter(il_space *space, const char *name, size_t length, uint8_t
     return il_load_relaxed(&space->wiped) ? IL_WIPED : code;
 }
 
+int il_table_look(il_space *space, const char *name, size_t length, il_wait *wait, il_facts *facts)
+{
+    uint64_t hash = il__hash(space->header->hash_key, name, length);
+    int code = lock_stripe(space, hash, wait);
+    if (code != IL_OK)
+        return code;
+    uint32_t index = search(space, hash, name, length, il_load_acquire(&space->header->levels));
+    if (index == UINT32_MAX) {
+        code = IL_ABSENT;
+    } else {
+        const il_cell *cell = &space->cells[index];
+        uint64_t word = il_load_relaxed(&cell->mutex.word), fence = il_load_relaxed(&cell->mutex.fence);
+        *facts = (il_facts){.ref = (word & IL_GENERATION) | index,
+                            .kind = il_load_relaxed(&cell->kind),
+                            .half = (uint32_t)word,
+                            .depth = il_load_relaxed(&cell->mutex.depth),
+                            .recoveries = il_load_relaxed(&cell->mutex.recoveries),
+                            .parameter = cell->parameter,
+                            .state = il_load_relaxed(&cell->state.permits),
+                            .fence = fence,
+                            .taken = fence - cell->fence_base,
+                            .contended = il_load_relaxed(&cell->mutex.contended),
+                            .waited_ns = il_load_relaxed(&cell->mutex.waited_ns),
+                            .dead_ns = il_load_relaxed(&cell->dead_ns)};
+        il_cell_dead_owner(cell, &facts->dead);
+    }
+    il_mutex_unlock(space, stripe_of(space, hash), 0, 0);
+    return il_load_relaxed(&space->wiped) ? IL_WIPED : code;
+}
+
 /* What its successor is told of an owner who died, or whose lock was broken. */
 static void note_owner(il_space *space, il_cell *cell, uint32_t k)
 {
@@ -527,6 +557,7 @@ int il_table_list(il_space *space, uint32_t stripe, il_entry *entries, int room,
                     entry->kind = il_load_relaxed(&cell->kind);
                     entry->half = (uint32_t)il_load_relaxed(&cell->mutex.word);
                     entry->fence = il_load_relaxed(&cell->mutex.fence);
+                    entry->ref = (il_load_relaxed(&cell->mutex.word) & IL_GENERATION) | i;
                 }
                 count++;
             }

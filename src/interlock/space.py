@@ -150,7 +150,7 @@ class Space(native.Space):
                 fence=fence,
                 anonymous=is_made_up(name),
             )
-            for name, kind, half, fence in self._list()
+            for name, kind, half, fence, _ in self._list()
         ]
 
     def processes(self) -> list[Process]:
@@ -239,14 +239,25 @@ def reopen(cls: type[Any], space: tuple[str, str, int, int], arguments: tuple[An
 
 
 def reopen_space(url: str, path: str, identity: int, manner: int) -> Space:
+    """The space of a file that exists; identity 0: whichever that is."""
     space = _opened.get((path, manner))
-    if space is None or space.closed or space.pickled()[2] != identity:
+    if space is None or space.closed or identity not in (0, space.pickled()[2]):
         space = Space.__new__(Space)
         space.url = url
         native.Space.__init__(space, path, 0, True, identity)
         space._manner = manner
         _opened[path, manner] = space
     return space
+
+
+def existing(url: str | None) -> Space:
+    """The space of a URL (None: the default one), for those who only look: none is made.
+
+    Raises:
+        ValueError, SpaceError: as Space(); SpaceUnavailable: there is none.
+    """
+    url, path = _default() if url is None else (url, _file_of(url))
+    return reopen_space(url, path, 0, MANNERS["log"])
 
 
 def _slots_wanted() -> int:

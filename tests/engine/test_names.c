@@ -151,10 +151,18 @@ static void listing(void)
             int number = atoi(entries[i].name + 1);
             CHECK(number < COUNT && seen[number]++ == 0 && entries[i].kind == IL_KIND_LOCK);
             CHECK(((entries[i].half & IL_OWNER) != 0) == (number % 3 == 0));
+            il_facts facts;
+            CHECK_CODE(il_table_look(space, entries[i].name, entries[i].length, &wait, &facts), IL_OK);
+            CHECK(facts.ref == entries[i].ref && facts.half == entries[i].half && facts.kind == IL_KIND_LOCK);
+            CHECK(facts.fence == entries[i].fence && facts.taken == (number % 3 == 0) && facts.dead.pid == 0);
         }
         total += count;
     }
     CHECK(total == COUNT);
+    il_wait wait = {.deadline_ns = IL_FOREVER};
+    il_facts none;
+    CHECK_CODE(il_table_look(space, "nobody made it", 14, &wait, &none), IL_ABSENT);
+    CHECK_CODE(il_table_look(space, "nobody made it", 14, &wait, &none), IL_ABSENT); /* asking has not made it */
     done(space, path);
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -12,14 +13,19 @@ if TYPE_CHECKING:
 # What each verb does, in a line of the help. Its module has main(arguments), which returns the exit status.
 VERBS = {
     "config": "print the compiler's options for programs in C",
+    "list": "list the names of a space, and who holds them",
     "run": "run a command while holding a lock, as flock(1) does",
     "selftest": "prove on this machine what the library is for",
+    "show": "tell everything that is known of a name",
+    "top": "show who holds what and who waits, as it changes",
+    "unlink": "forget names that nobody uses",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; returns its exit status."""
-    verb, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or [""]
+    # No list(): the verb's module, once imported, has that name here.
+    verb, *rest = (sys.argv[1:] if arguments is None else [*arguments]) or [""]
     if verb in VERBS:
         # No importlib.import_module: to import importlib takes as long as all that `run` needs.
         status: int = __import__(f"interlock.cli.{verb}", fromlist=["main"]).main(rest)
@@ -46,8 +52,31 @@ def help_text() -> str:
 
 def say(message: str, descriptor: int = 2) -> None:
     """Prints one line, harmless in any terminal: what a name or a path has of control characters is escaped."""
-    line = message if message.isprintable() else repr(message)[1:-1]
-    tell(descriptor, f"interlock: {line}\n")
+    tell(descriptor, f"interlock: {plain(message)}\n")
+
+
+def plain(text: str) -> str:
+    """What a terminal may be given of any text: no control characters, none that turn the direction of writing."""
+    return text if text.isprintable() else "".join([c if c.isprintable() else repr(c)[1:-1] for c in text])
+
+
+def status_of(error: Exception) -> int:
+    """The exit status for what went wrong, of sysexits(3)."""
+    from interlock.errors import InterlockError, KindMismatch, LayoutMismatch, ParameterMismatch, SpaceError, SpaceFull
+
+    match error:
+        case KindMismatch() | ParameterMismatch() | LayoutMismatch():
+            return os.EX_DATAERR
+        case SpaceFull():
+            return os.EX_CANTCREAT
+        case SpaceError():
+            if error.errno in (errno.ENOMEM, errno.EMFILE, errno.ENFILE):
+                return os.EX_OSERR
+            return os.EX_CANTCREAT if error.errno in (errno.EROFS, errno.ENOSPC) else os.EX_NOINPUT
+        case InterlockError() | OSError():
+            return os.EX_SOFTWARE
+        case _:  # a name or URL that is none
+            return os.EX_USAGE
 
 
 def tell(descriptor: int, text: str) -> None:

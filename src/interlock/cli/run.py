@@ -24,8 +24,8 @@ import errno
 import os
 import time
 
-from interlock.cli import say, tell
-from interlock.errors import InterlockError, KindMismatch, LayoutMismatch, ParameterMismatch, SpaceError, SpaceFull
+from interlock.cli import say, status_of, tell
+from interlock.errors import InterlockError, KindMismatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -343,19 +343,7 @@ def refused(error: Exception, name: str) -> int:
             )
         case _:
             say(str(error))
-    match error:
-        case KindMismatch() | ParameterMismatch() | LayoutMismatch():
-            return os.EX_DATAERR
-        case SpaceFull():
-            return os.EX_CANTCREAT
-        case SpaceError():
-            if error.errno in (errno.ENOMEM, errno.EMFILE, errno.ENFILE):
-                return os.EX_OSERR
-            return os.EX_CANTCREAT if error.errno in (errno.EROFS, errno.ENOSPC) else os.EX_NOINPUT
-        case InterlockError() | OSError():
-            return os.EX_SOFTWARE
-        case _:  # a name or URL that is none
-            return os.EX_USAGE
+    return status_of(error)
 
 
 # --- the command ---

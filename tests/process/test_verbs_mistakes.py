@@ -1,0 +1,105 @@
+"""The commands that look at a space, and what is wrong: wrong use, spaces that cannot be used. None makes one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import interlock
+from tests.cli import cli, environment
+from tests.process.test_run_mistakes import says
+from tests.support import HANG_SECONDS
+
+VERBS = [("list",), ("list", "--json"), ("show", "orders"), ("unlink", "orders")]
+WRONG = {
+    ("list", "--bogus"): "unrecognized arguments: --bogus",
+    ("list", "orders"): "unrecognized arguments: orders",
+    ("list", "--jso"): "unrecognized arguments: --jso",
+    ("list", "--space"): "--space: expected one argument",
+    ("top", "--interval", "0"): "--interval: seconds from 0.1 to 86400 (2, 0.5), not '0'",
+    ("top", "--interval", "inf"): "not 'inf'",
+    ("top", "--interval", "x\n"): "not 'x\\n'",
+    ("top", "orders"): "unrecognized arguments: orders",
+    ("unlink",): "the following arguments are required: NAME",
+    ("unlink", "--force", "a"): "unrecognized arguments: --force",
+    ("show",): "the following arguments are required: NAME",
+    ("show", "a", "b"): "unrecognized arguments: b",
+}
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_wrong_use(words, directory):
+    line = says(cli(*words), os.EX_USAGE)
+    assert WRONG[words] in line
+    assert line.endswith(f"see 'interlock {words[0]} --help'")
+    assert list(directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", sorted({words[0] for words in VERBS}))
+def test_help(verb, directory):
+    done = cli(verb, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: interlock {verb} ")
+
+
+@pytest.mark.parametrize("words", VERBS)
+@pytest.mark.parametrize("url", ["", "shm:", "redis://somewhere", "shm:\x1b[2J" + "x" * 300, "shm:\udcff"])
+def test_spaces_that_are_none(words, url, directory):
+    says(cli(*words, "--space", url), os.EX_USAGE)
+    assert list(directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", VERBS)
+def test_a_space_that_nobody_made(words, directory):
+    assert "does not exist" in says(cli(*words, "--space", "shm:other"), os.EX_NOINPUT)
+    assert "does not exist" in says(cli(*words), os.EX_NOINPUT)
+    assert list(directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", VERBS)
+def test_no_directory(words, directory):
+    line = says(cli(*words, env=environment(INTERLOCK_DIR=str(directory / "none\n"))), os.EX_NOINPUT)
+    assert "No such file" in line
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("words", VERBS)
+def test_no_permission(words, directory, space):
+    """It becomes another user only after its imports: that one may not be able to read the package."""
+    code = (
+        "import importlib, json, locale, os, shutil, sys, unicodedata\n"
+        "from interlock.cli import main\n"
+        "importlib.import_module(f'interlock.cli.{sys.argv[1]}')\n"
+        "os.setgid(65534), os.setuid(65534)\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    directory.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=HANG_SECONDS,
+        check=False,
+    )
+    assert "no permission to write" in says(done, os.EX_NOINPUT)
+
+
+@pytest.mark.parametrize("words", VERBS)
+@pytest.mark.parametrize("content", [b"garbage", b"version 77"])
+def test_space_of_another_version(words, content, directory):
+    file = directory / f"interlock-{os.geteuid()}-default.ilk"
+    if content == b"garbage":
+        file.write_bytes(content)
+        file.chmod(0o600)
+    else:
+        interlock.Space("shm:default").close()
+        with file.open("r+b") as header:
+            header.seek(8)
+            header.write((77).to_bytes(4, sys.byteorder))
+    before = file.read_bytes()
+    assert "left as it " in says(cli(*words), os.EX_DATAERR)
+    assert file.read_bytes() == before
