@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 # What each verb does, in a line of the help. Its module has main(arguments), which returns the exit status.
 VERBS = {
+    "break": "take a lock away from whoever holds it",
     "config": "print the compiler's options for programs in C",
     "list": "list the names of a space, and who holds them",
     "run": "run a command while holding a lock, as flock(1) does",
@@ -28,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb, *rest = (sys.argv[1:] if arguments is None else [*arguments]) or [""]
     if verb in VERBS:
         # No importlib.import_module: to import importlib takes as long as all that `run` needs.
-        status: int = __import__(f"interlock.cli.{verb}", fromlist=["main"]).main(rest)
+        module = "break_" if verb == "break" else verb  # which is a keyword
+        status: int = __import__(f"interlock.cli.{module}", fromlist=["main"]).main(rest)
         return status
     if verb in ("-h", "--help"):
         tell(1, help_text())
