@@ -117,8 +117,8 @@ def storm(seconds: float, processes: int, threads: int, locks: int, every: float
         for child in children:
             child.kill()
             child.join()
-    # The last of them died, too: every lock can be had at once, and says so if its owner died. But one that was released to a
-    # waiter, who was killed before it took it, is reserved for that one for 3 ms (RESERVED_FOR_NS in src/engine/il_mutex.c).
+    # The last of them died, too: every lock can be had at once, and says so if its owner died. But one that was released to
+    # a waiter, who was killed before it took it, is reserved for that one for 3 ms (RESERVED_FOR_NS in il_mutex.c).
     time.sleep(0.004)
     for number in range(locks):
         lock = (interlock.Lock, interlock.RLock)[number % 2](f"storm-{number}")
