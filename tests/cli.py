@@ -50,3 +50,20 @@ class Holder(Run):
     def let_go(self) -> None:
         self.say()
         assert self.end() == (5, "", "")
+
+
+UNUSABLE = ["garbage", "another version"]
+
+
+def unusable_space(directory: Path, how: str) -> Path:
+    """A file where the default space would be, that is none, or one of another layout version."""
+    file = directory / f"interlock-{os.geteuid()}-default.ilk"
+    if how == "garbage":
+        file.write_bytes(b"garbage")
+        file.chmod(0o600)
+    else:
+        interlock.Space("shm:default").close()
+        with file.open("r+b") as header:
+            header.seek(8)
+            header.write((77).to_bytes(4, sys.byteorder))
+    return file

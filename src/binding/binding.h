@@ -123,6 +123,9 @@ PyObject *raise_code(ModuleState *state, int code, SpaceObject *space, Handle *h
 /* The segment of an open Space. NULL with an exception. */
 il_space *segment_of(SpaceObject *self);
 
+/* A name as a method of a Space is given it, with the open segment; of what cannot be a name, the length is 0. NULL with an exception. */
+const char *name_given(SpaceObject *self, PyObject *given, il_space **segment, size_t *length);
+
 /* Held across fork, so that the child finds the list of segments whole and its mutex free. */
 void spaces_before_fork(void);
 void spaces_after_fork(void);
@@ -336,6 +339,8 @@ int tell_own_lock(Handle *self, il_wait *wait);
         Py_END_ALLOW_THREADS;                                                                                          \
     } while ((code) == IL_INTERRUPTED && PyErr_CheckSignals() == 0)
 
+/* An owner as interlock.records.owner_of takes it: (pid, thread, program, host, since, died), the last two in ns or 0. */
+PyObject *owner_row(const il_owner *owner, uint64_t died_ns);
 /* _look() and _portions() of a Space (look.c); _waits(), _cycles() and _processes() (watch.c). */
 PyObject *space_look(PyObject *object, PyObject *given);
 PyObject *space_portions(PyObject *object, PyObject *unused);

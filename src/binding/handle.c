@@ -331,13 +331,10 @@ void handle_dealloc(PyObject *object)
 
 static PyObject *record_of(Handle *self, const il_owner *owner, uint64_t died_ns)
 {
-    PyObject *program = PyUnicode_DecodeFSDefault(owner->program), *host = PyUnicode_DecodeFSDefault(owner->host);
-    PyObject *record = NULL;
-    if (program != NULL && host != NULL)
-        record = PyObject_CallFunction(state_of(Py_TYPE(self))->owner_of, "IIOOKK", owner->pid, owner->thread, program,
-                                       host, (unsigned long long)owner->since_ns, (unsigned long long)died_ns);
-    Py_XDECREF(program);
-    Py_XDECREF(host);
+    PyObject *row = owner_row(owner, died_ns), *record = NULL;
+    if (row != NULL)
+        record = PyObject_CallFunction(self->state->owner_of, "O", row); /* a tuple: so many arguments */
+    Py_XDECREF(row);
     return record;
 }
 

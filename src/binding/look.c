@@ -1,8 +1,7 @@
 /* What is known of a name, for those who only ask: nothing here makes a name, or keeps one. */
 #include "binding.h"
 
-/* As interlock.records.owner_of takes it. */
-static PyObject *owner_row(const il_owner *owner, uint64_t died_ns)
+PyObject *owner_row(const il_owner *owner, uint64_t died_ns)
 {
     PyObject *program = PyUnicode_DecodeFSDefault(owner->program), *host = PyUnicode_DecodeFSDefault(owner->host);
     PyObject *row = NULL;
@@ -30,9 +29,9 @@ static int look_at_queue(il_space *segment, const il_facts *facts, uint32_t *wai
 PyObject *space_look(PyObject *object, PyObject *given)
 {
     SpaceObject *self = (SpaceObject *)object;
-    il_space *segment = segment_of(self);
-    Py_ssize_t length = 0;
-    const char *name = segment != NULL ? PyUnicode_AsUTF8AndSize(given, &length) : NULL;
+    il_space *segment;
+    size_t length;
+    const char *name = name_given(self, given, &segment, &length);
     il_facts facts;
     il_owner owner;
     uint32_t waiting = 0;
@@ -43,8 +42,8 @@ PyObject *space_look(PyObject *object, PyObject *given)
     while (code == IL_STALE) { /* the name has moved between the looks: all anew */
         il_wait wait = {.deadline_ns = IL_FOREVER, .restless = true};
         code = IL_ABSENT;
-        if (length > 0 && length <= IL_NAME_MAX)
-            WITH_SIGNALS(code, il_table_look(segment, name, (size_t)length, &wait, &facts));
+        if (length != 0)
+            WITH_SIGNALS(code, il_table_look(segment, name, length, &wait, &facts));
         if (code == IL_OK && (facts.kind == IL_KIND_CONDITION || facts.kind == IL_KIND_BARRIER))
             code = look_at_queue(segment, &facts, &waiting, &broken);
         if (code != IL_OK)

@@ -139,6 +139,15 @@ il_space *segment_of(SpaceObject *self)
     return NULL;
 }
 
+const char *name_given(SpaceObject *self, PyObject *given, il_space **segment, size_t *length)
+{
+    Py_ssize_t bytes = 0;
+    *segment = segment_of(self);
+    const char *name = *segment != NULL ? PyUnicode_AsUTF8AndSize(given, &bytes) : NULL;
+    *length = bytes <= IL_NAME_MAX ? (size_t)bytes : 0;
+    return name;
+}
+
 static PyObject *space_close(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     ((SpaceObject *)object)->self = &no_slot;
@@ -148,15 +157,15 @@ static PyObject *space_close(PyObject *object, PyObject *Py_UNUSED(ignored))
 static PyObject *space_unlink(PyObject *object, PyObject *given)
 {
     SpaceObject *self = (SpaceObject *)object;
-    il_space *segment = segment_of(self);
-    Py_ssize_t length;
-    const char *name = segment != NULL ? PyUnicode_AsUTF8AndSize(given, &length) : NULL;
+    il_space *segment;
+    size_t length;
+    const char *name = name_given(self, given, &segment, &length);
     if (name == NULL)
         return NULL;
     il_wait wait = {.deadline_ns = IL_FOREVER, .restless = true};
     int code = IL_ABSENT;
-    if (length > 0 && length <= IL_NAME_MAX)
-        WITH_SIGNALS(code, il_table_unlink(segment, name, (size_t)length, &wait));
+    if (length != 0)
+        WITH_SIGNALS(code, il_table_unlink(segment, name, length, &wait));
     if (code == IL_INTERRUPTED)
         return NULL;
     if (code == IL_ABSENT) {
@@ -170,23 +179,22 @@ static PyObject *space_unlink(PyObject *object, PyObject *given)
     return code == IL_OK ? Py_NewRef(Py_None) : raise_code(state_of(Py_TYPE(self)), code, self, NULL, NULL, 0);
 }
 
-/* _break(name) -> (pid, thread, program, host) of whoever had it. */
+/* _break(name) -> owner_row() of whoever had it. */
 static PyObject *space_break(PyObject *object, PyObject *given)
 {
     SpaceObject *self = (SpaceObject *)object;
-    il_space *segment = segment_of(self);
-    Py_ssize_t length;
-    const char *name = segment != NULL ? PyUnicode_AsUTF8AndSize(given, &length) : NULL;
+    il_space *segment;
+    size_t length;
+    const char *name = name_given(self, given, &segment, &length);
     if (name == NULL)
         return NULL;
     il_wait wait = {.deadline_ns = IL_FOREVER, .restless = true};
     il_owner victim;
     int code = IL_ABSENT;
-    if (length > 0 && length <= IL_NAME_MAX)
-        WITH_SIGNALS(code, il_table_break(segment, name, (size_t)length, &wait, &victim));
+    if (length != 0)
+        WITH_SIGNALS(code, il_table_break(segment, name, length, &wait, &victim));
     if (code == IL_OK)
-        return Py_BuildValue("IINN", victim.pid, victim.thread, PyUnicode_DecodeFSDefault(victim.program),
-                             PyUnicode_DecodeFSDefault(victim.host));
+        return owner_row(&victim, 0);
     if (code == IL_ABSENT)
         PyErr_SetObject(PyExc_KeyError, given);
     else if (code == IL_NOT_HELD)

@@ -41,18 +41,12 @@ static PyObject *name_of(il_space *space, il_ref ref, uint8_t *kind)
     return PyUnicode_DecodeUTF8(name, whole ? length : 0, "replace");
 }
 
-/* (pid, thread, program, host), as interlock.records.owner_of takes them. */
 static PyObject *party_row(il_space *space, uint32_t slot, uint64_t agent)
 {
     il_owner owner;
     il_slot_describe(space, slot, &owner);
-    PyObject *program = PyUnicode_DecodeFSDefault(owner.program), *host = PyUnicode_DecodeFSDefault(owner.host);
-    PyObject *row = NULL;
-    if (program != NULL && host != NULL)
-        row = Py_BuildValue("IIOO", owner.pid, (unsigned int)agent, program, host);
-    Py_XDECREF(program);
-    Py_XDECREF(host);
-    return row;
+    owner.thread = (uint32_t)agent;
+    return owner_row(&owner, 0);
 }
 
 /* Wall clock of a monotonic time, always the same in one process. */

@@ -15,7 +15,7 @@
  * Whoever waits asks at the end of each slice whether the next NEIGHBOURS in the queue live, as a ring: so every death is
  * seen by somebody who lives, and many parties do not all ask about all. The last party asks about all, so none passes a
  * barrier with the dead. */
-#include "il_engine.h"
+#include "il_internal.h"
 #include "il_platform.h"
 
 enum { NEIGHBOURS = 16 };

@@ -19,7 +19,7 @@
  *
  * Nobody who set WAITERS takes it back, only who gives a permit and wakes: another may fall asleep on account of it meanwhile.
  * models/bounded.pml is this file. */
-#include "il_engine.h"
+#include "il_internal.h"
 #include "il_platform.h"
 
 static uint32_t bound_of(const il_cell *cell)

@@ -13,7 +13,7 @@
  * ask about everybody before notifying him would cost more than the notification.) Only then is its record taken out, so a death
  * in between notifies one too many, which a condition may, and not one too few. A notifier that dies midway has notified some of
  * those it meant to. */
-#include "il_engine.h"
+#include "il_internal.h"
 #include "il_platform.h"
 
 static bool waits(uint32_t state)

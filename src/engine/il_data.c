@@ -25,7 +25,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "il_engine.h"
+#include "il_internal.h"
 #include "il_platform.h"
 
 #define MAGIC "INTERLD"

@@ -10,7 +10,7 @@
  * A waiter returns once the flag is set, or was set since it began: it compares the count, which wraps after 2^30 settings.
  * So a set() followed at once by a clear() is missed by nobody who waited. No step leaves anything half done, so set() may be
  * interrupted by a signal handler that sets, and a setter's death between the word and the wake costs its waiters a slice. */
-#include "il_engine.h"
+#include "il_internal.h"
 #include "il_platform.h"
 
 static il_u32 *futex_of(il_u64 *flag)

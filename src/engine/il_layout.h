@@ -206,9 +206,9 @@ enum {
     IL_MANNER_NOTICE = 1, /* for something that nobody has: a notification, an event, a permit, the other parties */
     IL_MANNER_LOGS = 2,   /* a deadlock is to be logged … */
     IL_MANNER_RAISES = 4, /* … or to end this wait */
+    IL_MANNER_ANYBODY = 8, /* for what anybody may release: no circle leads through it */
     IL_MANNER_TOLD = 16,  /* it has told of one: nobody else logs it */
     IL_MANNER_SLEEPS = 32, /* its thread does nothing else meanwhile, for none of its tasks */
-    IL_MANNER_ANYBODY = 8, /* for what anybody may release: no circle leads through it */
 };
 enum { IL_BARRIER_PASS = 1, IL_BARRIER_BREAK = 2, IL_BARRIER_RESET = 3, IL_BARRIER_HOW = 3, IL_BARRIER_ONCE = 4 };
 

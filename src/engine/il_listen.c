@@ -24,7 +24,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "il_engine.h"
+#include "il_internal.h"
 #include "il_platform.h"
 
 enum { LATER_NS = 5000000, IDLE_NS = 1000000000 };

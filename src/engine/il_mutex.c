@@ -19,7 +19,7 @@
  * Fairness: barging, for speed. After IL_RESERVE_AFTER_NS a waiter reserves; the next release then is a hand-off to the
  * waiters. This is the idea of Go's sync.Mutex starvation mode and of parking_lot's eventual fairness, made crash-safe by
  * the expiry. */
-#include "il_engine.h"
+#include "il_internal.h"
 #include "il_platform.h"
 
 enum {

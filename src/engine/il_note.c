@@ -20,7 +20,7 @@
  * back, nobody knows. */
 #include <stdlib.h>
 
-#include "il_engine.h"
+#include "il_internal.h"
 #include "il_platform.h"
 
 enum { LOOK_FIRST_NS = 500000000, TELL_AFTER_NS = 1000000000, LOOK_TWICE_NS = 100000000 };

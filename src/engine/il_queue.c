@@ -11,7 +11,7 @@
  *
  * A waiter that was notified of a condition leaves its record the same way, alive: it says so in `state`, takes its name off, and
  * the record is taken out later (il_condition.c). */
-#include "il_engine.h"
+#include "il_internal.h"
 #include "il_platform.h"
 
 /* The stripe mutex of a cell: that of its bucket (il_table.c). */

@@ -18,7 +18,7 @@
  *
  * Deaths: a dead reader's count is emptied by the reaper; the writer asks about those it waits for. A dead writer's gate is
  * freed as every mutex is, and marked as left by a dead owner only if it was writing (depth 1). */
-#include "il_engine.h"
+#include "il_internal.h"
 #include "il_platform.h"
 
 static il_u32 *futex_of(il_u64 *count)

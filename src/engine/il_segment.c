@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "il_engine.h"
+#include "il_internal.h"
 #include "il_platform.h"
 
 enum { CHECK_EVERY_NS = 50000000, OPEN_ATTEMPTS = 1000, STALE_NAP_NS = 1000000 };

@@ -12,7 +12,7 @@
  * A release clears WAITERS, so those that follow at once wake nobody: whoever wakes and finds more permits than it takes wakes
  * the next. A wake that a waiter used up and cannot use (deadline, signal) is passed on. One that dies with a waiter costs the
  * others a slice. */
-#include "il_engine.h"
+#include "il_internal.h"
 #include "il_platform.h"
 
 static il_u32 *futex_of(il_u64 *permits)

@@ -8,7 +8,7 @@
  * `count` is its process's to write, but not its alone: the reaper empties it, whoever has a bounded semaphore's mutex takes what
  * it keeps (il_bounded.c), and who forgets the object raises its turn. So all write it by compare-and-swap, or by an addition
  * that leaves the rest alone. */
-#include "il_engine.h"
+#include "il_internal.h"
 #include "il_platform.h"
 
 static il_share refer(il_space *space, uint32_t index)

@@ -15,7 +15,7 @@
  *
  * To tell "alive" from "being swept", whoever locks byte k in order to sweep first locks the sweeper's byte of k, and frees
  * it when the sweep is done. */
-#include "il_engine.h"
+#include "il_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

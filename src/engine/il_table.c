@@ -15,7 +15,7 @@
  * stripes, so nobody searches a stripe while a half-filled cell lies in it. */
 #include <string.h>
 
-#include "il_engine.h"
+#include "il_internal.h"
 #include "il_hash.h"
 #include "il_platform.h"
 
@@ -419,7 +419,8 @@ static void note_owner(il_space *space, il_cell *cell, uint32_t k)
         il_store_relaxed(&cell->dead_program[j], il_load_relaxed(&space->slots[k].program[j]));
 }
 
-static bool has_owner(il_cell *cell)
+/* Whether it is a lock, and process k, who holds its mutex, has it alone; or nobody (0) does. */
+static bool can_break(il_cell *cell, uint32_t k)
 {
     switch (il_load_relaxed(&cell->kind)) {
     case IL_KIND_LOCK:
@@ -429,7 +430,7 @@ static bool has_owner(il_cell *cell)
     case IL_KIND_ARRAY:
         return true;
     case IL_KIND_RWLOCK: /* and not one who is at the gate for a moment, or waits there for readers */
-        return il_load_relaxed(&cell->mutex.depth) != 0 || (il_load_relaxed(&cell->mutex.word) & IL_OWNER) == 0;
+        return k == 0 || il_load_relaxed(&cell->mutex.depth) != 0;
     default:
         return false;
     }
@@ -442,13 +443,13 @@ int il_table_break(il_space *space, const char *name, size_t length, il_wait *wa
     if (code != IL_OK)
         return code;
     uint32_t index = search(space, hash, name, length, il_load_acquire(&space->header->levels));
-    if (index == UINT32_MAX || !has_owner(&space->cells[index])) {
-        code = index == UINT32_MAX ? IL_ABSENT : IL_KIND;
+    if (index == UINT32_MAX) {
+        code = IL_ABSENT;
     } else {
         il_cell *cell = &space->cells[index];
         uint32_t k = (uint32_t)il_load_relaxed(&cell->mutex.word) & IL_OWNER;
-        code = k != 0 ? IL_OK : IL_NOT_HELD;
-        if (k != 0) {
+        code = !can_break(cell, k) ? IL_KIND : k != 0 ? IL_OK : IL_NOT_HELD;
+        if (code == IL_OK) {
             il_slot_describe(space, k, victim);
             victim->thread = (uint32_t)il_load_relaxed(&cell->mutex.holder);
             note_owner(space, cell, k);

@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "il_engine.h"
+#include "il_internal.h"
 
 enum { WATCHED_MAX = 1024 };
 

@@ -17,7 +17,7 @@
  * nap is no more than to be slow: no other process can tell. */
 #include <errno.h>
 
-#include "il_engine.h"
+#include "il_internal.h"
 #include "il_platform.h"
 
 enum {

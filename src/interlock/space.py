@@ -187,7 +187,7 @@ class Space(native.Space):
         """
         from interlock.records import owner_of
 
-        return owner_of(*self._break(name), 0, 0)
+        return owner_of(*self._break(name))
 
     def pickled(self) -> tuple[str, str, int, int]:
         """What another process needs to find this very space: URL, file, identity; and what becomes of deadlocks."""

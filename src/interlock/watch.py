@@ -75,13 +75,9 @@ def _party(who: Waiting | Owner) -> str:
     return f"process {who.pid}{thread} ({who.program})"
 
 
-def _owner(row: tuple[int, int, str, str]) -> Owner:
-    return owner_of(*row, 0, 0)
-
-
 def _waiting(row: tuple[Any, ...]) -> Waiting:
     _, party, since_ns, name, kind, notice, holders = row
-    who = _owner(party)
+    who = owner_of(*party)
     return Waiting(
         name=name,
         kind=KINDS.get(kind, "gone"),
@@ -92,7 +88,7 @@ def _waiting(row: tuple[Any, ...]) -> Waiting:
         program=who.program,
         host=who.host,
         since=since_ns / 1e9,
-        owners=tuple(map(_owner, holders)),
+        owners=tuple(owner_of(*row) for row in holders),
     )
 
 

@@ -2,7 +2,7 @@
  * and what they do, says BREAK; see the Makefile. */
 #include <string.h>
 
-#include "il_engine.h"
+#include "il_internal.h"
 
 #define BROKEN(name) (strcmp(BREAK, name) == 0)
 

@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "il_engine.h"
+#include "il_internal.h"
 #include "il_platform.h"
 
 #define MS ((uint64_t)1000000)

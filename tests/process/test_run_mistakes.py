@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import interlock
-from tests.cli import INTERLOCK, Holder, cli, environment, run
+from tests.cli import INTERLOCK, UNUSABLE, Holder, cli, environment, run, unusable_space
 from tests.support import HANG_SECONDS
 
 
@@ -166,17 +166,9 @@ def test_full(tiny):
     assert "no room" in says(run("orders", "true", env=environment(INTERLOCK_DIR=str(tiny))), os.EX_CANTCREAT)
 
 
-@pytest.mark.parametrize("content", [b"garbage", b"version 77"])
-def test_space_of_another_version(content, directory):
-    file = directory / f"interlock-{os.geteuid()}-default.ilk"
-    if content == b"garbage":
-        file.write_bytes(content)
-        file.chmod(0o600)
-    else:
-        interlock.Space("shm:default").close()
-        with file.open("r+b") as header:
-            header.seek(8)
-            header.write((77).to_bytes(4, sys.byteorder))
+@pytest.mark.parametrize("how", UNUSABLE)
+def test_space_of_another_version(how, directory):
+    file = unusable_space(directory, how)
     before = file.read_bytes()
     line = says(run("orders", "true"), os.EX_DATAERR)
     assert "left as it is" in line

@@ -8,8 +8,7 @@ import sys
 
 import pytest
 
-import interlock
-from tests.cli import cli, environment
+from tests.cli import UNUSABLE, cli, environment, unusable_space
 from tests.process.test_run_mistakes import says
 from tests.support import HANG_SECONDS
 
@@ -89,17 +88,9 @@ def test_no_permission(words, directory, space):
 
 
 @pytest.mark.parametrize("words", VERBS)
-@pytest.mark.parametrize("content", [b"garbage", b"version 77"])
-def test_space_of_another_version(words, content, directory):
-    file = directory / f"interlock-{os.geteuid()}-default.ilk"
-    if content == b"garbage":
-        file.write_bytes(content)
-        file.chmod(0o600)
-    else:
-        interlock.Space("shm:default").close()
-        with file.open("r+b") as header:
-            header.seek(8)
-            header.write((77).to_bytes(4, sys.byteorder))
+@pytest.mark.parametrize("how", UNUSABLE)
+def test_space_of_another_version(words, how, directory):
+    file = unusable_space(directory, how)
     before = file.read_bytes()
     assert "left as it " in says(cli(*words), os.EX_DATAERR)
     assert file.read_bytes() == before

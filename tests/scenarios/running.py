@@ -16,13 +16,15 @@ import threading
 import time
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import interlock
 from tests.support import HANG_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+T = TypeVar("T")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PORT = "8000"  # of the commands in the README
@@ -155,6 +157,27 @@ def until(reached, running: Running, failure: str, *figures) -> None:
         if time.monotonic() > limit:
             raise AssertionError(failure.format(*(figure() for figure in figures)) + "\n" + running.output())
         time.sleep(0.01)
+
+
+def ask_at_once(clients: int, requests: int, ask: Callable[[], T]) -> list[T]:
+    """Clients ask, all at once, so many times each. Returns the answers."""
+    answers: list[T] = []
+    errors: list[BaseException] = []
+
+    def client() -> None:
+        try:
+            for _ in range(requests):
+                answers.append(ask())
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    return answers
 
 
 def ask_while_holders_die(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 import interlock
-from tests.scenarios.running import MISSING, Server, ask_while_holders_die
+from tests.scenarios.running import MISSING, Server, ask_at_once, ask_while_holders_die
 
 pytest.importorskip("gunicorn", reason=MISSING.format("gunicorn"))
 
@@ -19,23 +17,7 @@ QUICK_STOP = ("--graceful-timeout", "1")
 
 def load(server: Server, requests: int = REQUESTS) -> list[int]:
     """Clients that let the server count, all at once. Returns its answers, in order."""
-    answers: list[int] = []
-    errors: list[BaseException] = []
-
-    def client() -> None:
-        try:
-            for _ in range(requests):
-                answers.append(int(server.get("/add")))
-        except BaseException as error:
-            errors.append(error)
-
-    clients = [threading.Thread(target=client) for _ in range(CLIENTS)]
-    for thread in clients:
-        thread.start()
-    for thread in clients:
-        thread.join()
-    assert errors == []
-    return sorted(answers)
+    return sorted(ask_at_once(CLIENTS, requests, lambda: int(server.get("/add"))))
 
 
 def count(tmp_path, lock: str, *options: str) -> tuple[int, list[int]]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
 
 import pytest
 
 import interlock
-from tests.scenarios.running import MISSING, Server, ask_while_holders_die, until
+from tests.scenarios.running import MISSING, Server, ask_at_once, ask_while_holders_die, until
 
 pytest.importorskip("fastapi", reason=MISSING.format("fastapi"))
 pytest.importorskip("uvicorn", reason=MISSING.format("uvicorn"))
@@ -24,22 +23,7 @@ def order(server: Server) -> tuple[int, int]:
 
 def load(server: Server, requests: int = REQUESTS) -> tuple[list[int], set[int]]:
     """Clients that order, all at once. Returns the numbers, in order, and which processes gave them."""
-    answers: list[tuple[int, int]] = []
-    errors: list[BaseException] = []
-
-    def client() -> None:
-        try:
-            for _ in range(requests):
-                answers.append(order(server))
-        except BaseException as error:
-            errors.append(error)
-
-    clients = [threading.Thread(target=client) for _ in range(CLIENTS)]
-    for thread in clients:
-        thread.start()
-    for thread in clients:
-        thread.join()
-    assert errors == []
+    answers = ask_at_once(CLIENTS, requests, lambda: order(server))
     return sorted(number for number, _ in answers), {process for _, process in answers}
 
 
