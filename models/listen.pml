@@ -1,5 +1,5 @@
-/* Waiting without a thread (src/engine/il_listen.c): the channel left in the futex's bucket, the ring, the thread that tells the
- * loop's descriptor, and the loop that looks.
+/* Waiting without a thread (src/engine/il_listen.c): the channel left in the futex's bucket, the ring, the thread or the
+ * kernel that tells the loop's descriptor, and the loop that looks.
  *
  * What is waited for is a permit: `word` is 0 or 1, with WAITERS as il_semaphore.c has it (all kinds set such a mark by
  * compare-and-swap before they sleep, and all who free clear it). Tasks and one thread that sleeps want it in turns. Each STEP is
@@ -12,6 +12,7 @@
  *   ROUNDS       how often each takes the permit and gives it back
  *   LEAVERS      the last LEAVERS loops may cancel their wait
  *   SHARED       all loops are of one channel
+ *   KERNEL       the kernel tells the loops, which ask it for each wake of their bell; else each has a thread that does
  *   the switches under "Mutations" */
 
 #ifndef LOOPS
@@ -29,9 +30,11 @@
 #ifdef SHARED
 #define channel 0
 #define CHANNELS 1
+#define heard_by(l) (armed[l])
 #else
 #define channel me
 #define CHANNELS LOOPS
+#define heard_by(l) (armed[l] && l == c)
 #endif
 
 /* Mutations. */
@@ -57,11 +60,35 @@ bool listening[CHANNELS]; /* the bucket's bits */
 byte rings = 0; /* of the bucket */
 byte bell[CHANNELS];
 bool told[LOOPS]; /* the loop's descriptor is readable */
+bool armed[LOOPS]; /* the kernel waits for the loop's bell to be woken */
 byte asleep;      /* bit: this thread sleeps on the word */
 byte running = PROCESSES;
 
 #define bit_of(p) (1 << (p))
 #define STEP(...) atomic { __VA_ARGS__ }
+
+#ifdef KERNEL
+#define by_kernel true
+#else
+#define by_kernel false
+#endif
+
+/* The wake of a bell: whoever waits for it in the kernel is told. */
+inline wake() {
+    STEP(
+        l = 0;
+        do
+        :: l < LOOPS ->
+            if
+            :: heard_by(l) -> armed[l] = false; told[l] = true
+            :: else
+            fi;
+            l++
+        :: else -> break
+        od;
+        l = 0
+    )
+}
 
 /* The release of il_semaphore.c with il__wake() */
 inline give() {
@@ -80,11 +107,11 @@ inline give() {
     :: c < CHANNELS && rings_last ->
         STEP( rung = listening[c]; listening[c] = false );
         if
-        :: rung -> STEP( bell[c] = (bell[c] + 1) % 4 )
+        :: rung -> STEP( bell[c] = (bell[c] + 1) % 4 ); wake()
         :: else
         fi;
         c++
-    :: c == 0 && !rings_last -> if :: rung -> STEP( bell[0] = (bell[0] + 1) % 4 ) :: else fi; c++
+    :: c == 0 && !rings_last -> if :: rung -> STEP( bell[0] = (bell[0] + 1) % 4 ); wake() :: else fi; c++
     :: else -> break
     od;
     STEP(
@@ -104,7 +131,7 @@ active [LOOPS] proctype listener()
     byte seen = 0, value;
 
     do
-    :: STEP( bell[channel] != seen; value = bell[channel]; seen = (sees_first -> value : seen) );
+    :: STEP( !by_kernel && bell[channel] != seen; value = bell[channel]; seen = (sees_first -> value : seen) );
        STEP( told[me] = true );
        if
        :: sees_first
@@ -114,17 +141,32 @@ active [LOOPS] proctype listener()
     od
 }
 
+/* il_uring_expect() */
+inline expect() {
+    STEP(
+        if
+        :: !sees_first -> known = bell[channel]
+        :: else
+        fi;
+        if
+        :: armed[me]
+        :: !armed[me] && bell[channel] == known -> armed[me] = true
+        :: !armed[me] && bell[channel] != known -> told[me] = true
+        fi
+    )
+}
+
 active [LOOPS] proctype loop()
 {
     byte me = _pid - LOOPS;
     byte rounds = ROUNDS;
-    byte c, seen;
-    bool slept, had, rung, ripe;
+    byte c, seen, l, known;
+    bool slept, had, rung, ripe, watched;
 
 next:
     if
     :: rounds == 0 -> goto done
-    :: else -> rounds--; slept = false
+    :: else -> rounds--; slept = false; watched = false
     fi;
 try:
     STEP(
@@ -141,16 +183,28 @@ try:
         :: else
         fi
     );
+    if
+    :: by_kernel && !watched -> /* Port.watch(): nobody listened to the bell before */
+        STEP( known = bell[channel]; watched = true );
+        expect();
+        goto look
+    :: else -> goto again
+    fi;
 pending:
     if
     :: STEP( told[me]; told[me] = false )
     :: STEP( me >= LOOPS - LEAVERS; goto done )
     fi;
-    STEP( ripe = rings != seen; seen = rings );
     if
-    :: !ripe -> goto pending
+    :: by_kernel && sees_first -> STEP( known = bell[channel] ) /* il_port_hear() */
     :: else
     fi;
+    STEP( ripe = rings != seen; seen = rings );
+    if
+    :: !ripe -> goto again
+    :: else
+    fi;
+look:
     STEP( /* il_wait_is_ripe */
         if
         :: permit || !waiters -> goto try
@@ -161,9 +215,15 @@ pending:
     STEP(
         if
         :: permit || !waiters -> goto try
-        :: else -> goto pending
+        :: else
         fi
     );
+again:
+    if
+    :: by_kernel -> expect()
+    :: else
+    fi;
+    goto pending;
 taken:
     give();
     goto next;
@@ -175,7 +235,7 @@ active [SLEEPERS] proctype sleeper()
 {
     byte me = _pid - 2 * LOOPS;
     byte rounds = ROUNDS;
-    byte c;
+    byte c, l;
     bool slept, had, rung;
 
 next:

@@ -79,19 +79,20 @@ static int expect(Port *self)
     return -1;
 }
 
-/* Port(space) */
+/* Port(space, whether the kernel may tell it by io_uring) */
 static PyObject *port_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     ModuleState *state = state_of(type);
     PyObject *space;
+    int may_ring;
     if (state == NULL || (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) ||
-        !PyArg_ParseTuple(args, "O!", state->space_type, &space))
+        !PyArg_ParseTuple(args, "O!p", state->space_type, &space, &may_ring))
         return NULL;
     Port *self = (Port *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
     self->space = (SpaceObject *)Py_NewRef(space);
-    int code = il_port_open(&self->port, self->space->segment);
+    int code = il_port_open(&self->port, self->space->segment, may_ring != 0);
     self->open = code == IL_OK;
     if (code != IL_OK) {
         if (code == IL_SYSTEM)
@@ -186,8 +187,7 @@ static PyObject *candidates(Port *self, uint64_t now)
 static PyObject *port_poll(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     Port *self = (Port *)object;
-    if (self->port.listed) /* else it is the parent's to hear */
-        il_signal_hear(self->port.fd);
+    il_port_hear(&self->port);
     PyObject *found = candidates(self, il_clock_ns()), *done = found != NULL ? PyList_New(0) : NULL;
     for (Py_ssize_t i = 0; done != NULL && i < PyList_GET_SIZE(found); i++) {
         Waiter *waiter = (Waiter *)PyList_GET_ITEM(found, i);
@@ -236,6 +236,12 @@ static PyObject *port_is_inherited(PyObject *object, void *Py_UNUSED(closure))
     return PyBool_FromLong(!((Port *)object)->port.listed);
 }
 
+/* Whether the kernel tells it, without a thread. */
+static PyObject *port_rings(PyObject *object, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(((Port *)object)->port.ring.fd >= 0);
+}
+
 static int port_traverse(PyObject *object, visitproc visit, void *arg)
 {
     Port *self = (Port *)object;
@@ -278,6 +284,7 @@ static PyMethodDef port_methods[] = {
 
 static PyGetSetDef port_getset[] = {
     {"inherited", port_is_inherited, NULL, NULL, NULL},
+    {"rings", port_rings, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

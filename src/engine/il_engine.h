@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "il_layout.h"
+#include "il_platform.h"
 #include "il_status.h"
 
 /* What one process has once, for all its spaces. */
@@ -243,11 +244,14 @@ typedef struct il_port {
     uint32_t seen;   /* the bell's value when it was last looked at */
     uint64_t due_ns; /* when to be told at latest; IL_FOREVER */
     bool idle;       /* nothing waits here */
+    il_uring ring;   /* the loop's thread's own: the kernel tells `fd`; else the listening thread does */
 } il_port;
 
-/* IL_OK, or IL_SYSTEM with errno, or what il_attach returns. */
-int il_port_open(il_port *port, il_space *space);
+/* To be told by the kernel if `may_ring` and it can. IL_OK, or IL_SYSTEM with errno, or what il_attach returns. */
+int il_port_open(il_port *port, il_space *space, bool may_ring);
 void il_port_close(il_port *port);
+/* Hears what was told: to be called before the waits are looked at. */
+void il_port_hear(il_port *port);
 /* Says when to be told at latest; 0: nothing waits here any more. IL_OK, or IL_SYSTEM with errno: no thread can be started. */
 int il_port_expect(il_port *port, uint64_t due_ns);
 

@@ -14,10 +14,13 @@
  * a wait that is over, or be another futex's of the same bucket: a ring for nothing. A waker that dies between two steps costs
  * the listeners a slice: every pending wait has a time when it is looked at again, at the pace of il_wait.c.
  *
- * One thread per process sleeps on the bells of the spaces in which it listens, and until the earliest wait is due. It
- * does no more than to tell the loops' descriptors, so it needs neither Python nor its locks. The loops themselves look, in
- * their own threads: whatever they are granted is theirs at once, and a cancelled task was either granted or not. The thread
- * starts with the first wait that is pending, and ends when there has been none for a second.
+ * The loops themselves look, in their own threads, when their descriptors are told: whatever they are granted is theirs at once,
+ * and a cancelled task was either granted or not. The kernel tells them where it can (il_uring_linux.c): of the bell's wake, which
+ * saves the second wake of a thread between, and when the earliest wait is due.
+ *
+ * Where it cannot, one thread per process sleeps on the bells of the spaces in which it listens, and until the earliest wait is due.
+ * It does no more than to tell, so it needs neither Python nor its locks. It starts with the first wait that is pending, and ends
+ * when there has been none for a second.
  *
  * Channels are process slots modulo IL_CHANNELS: processes that share one are rung up together. models/listen.pml is this
  * protocol. */
@@ -112,11 +115,18 @@ static il_u32 *bell_of(const il_port *port)
     return &port->space->header->bells[channel_of(port->space)];
 }
 
+static bool rings(const il_port *port)
+{
+    return port->ring.fd >= 0;
+}
+
 /* Held, as in all below: ports_mutex. Tells those who were rung up or are due. */
 static void tell(il_process *process)
 {
     uint64_t now = il_clock_ns();
     for (il_port *port = process->ports; port != NULL; port = port->next) {
+        if (rings(port))
+            continue;
         /* Acquire: pairs with the release of who rang. */
         uint32_t value = il_load_acquire(bell_of(port));
         bool told = !port->idle && (value != port->seen || now >= port->due_ns);
@@ -136,7 +146,7 @@ static int plan(const il_process *process, il_watched *watched, uint64_t *due)
     *due = IL_FOREVER;
     for (const il_port *port = process->ports; port != NULL; port = port->next) {
         int i = 0;
-        if (port->idle)
+        if (rings(port) || port->idle)
             continue;
         idle = false;
         if (port->due_ns < *due)
@@ -154,7 +164,7 @@ static void poke(il_process *process)
 {
     uint32_t before = il_add_relaxed(process->asleep_on, 1);
     for (il_port *port = process->ports; port != NULL; port = port->next) {
-        if (bell_of(port) == process->asleep_on && port->seen == before)
+        if (!rings(port) && bell_of(port) == process->asleep_on && port->seen == before)
             port->seen = before + 1;
     }
     il_futex_wake(process->asleep_on, INT32_MAX);
@@ -192,7 +202,7 @@ static void *listen(void *argument)
     return NULL;
 }
 
-int il_port_open(il_port *port, il_space *space)
+int il_port_open(il_port *port, il_space *space, bool may_ring)
 {
     il_process *process = space->process;
     int code = il_self(space) != 0 ? IL_OK : il_attach(space);
@@ -203,7 +213,9 @@ int il_port_open(il_port *port, il_space *space)
         errno = -fd;
         return IL_SYSTEM;
     }
-    *port = (il_port){.space = space, .fd = fd, .due_ns = IL_FOREVER, .idle = true, .listed = true};
+    *port = (il_port){.space = space, .fd = fd, .due_ns = IL_FOREVER, .idle = true, .listed = true, .ring = {.fd = -1}};
+    if (may_ring)
+        (void)il_uring_open(&port->ring, fd); /* it cannot: the thread does */
     pthread_mutex_lock(&process->ports_mutex);
     port->seen = il_load_relaxed(bell_of(port));
     port->next = process->ports;
@@ -217,7 +229,7 @@ void il_port_close(il_port *port)
     il_process *process = port->space->process;
     pthread_mutex_lock(&process->ports_mutex);
     if (port->listed) {
-        if (process->listening && process->asleep_on == bell_of(port))
+        if (!rings(port) && process->listening && process->asleep_on == bell_of(port))
             poke(process);
         il_port **at = &process->ports;
         while (*at != port)
@@ -225,13 +237,54 @@ void il_port_close(il_port *port)
         *at = port->next;
     }
     pthread_mutex_unlock(&process->ports_mutex);
+    il_uring_close(&port->ring);
     close(port->fd);
+}
+
+/* It cannot go on as it did: its loop runs in another thread now, perhaps. So the thread tells from now on; and now, since what the
+ * kernel was to tell may be lost. */
+static void ring_no_more(il_port *port)
+{
+    pthread_mutex_lock(&port->space->process->ports_mutex);
+    il_uring_close(&port->ring);
+    port->idle = true;
+    port->seen = il_load_relaxed(bell_of(port));
+    pthread_mutex_unlock(&port->space->process->ports_mutex);
+    il_signal_tell(port->fd);
+}
+
+void il_port_hear(il_port *port)
+{
+    if (!port->listed)
+        return; /* it is the parent's to hear */
+    if (!rings(port)) {
+        il_signal_hear(port->fd);
+        return;
+    }
+    if (il_uring_hear(&port->ring) != 0)
+        ring_no_more(port);
+    else
+        port->seen = il_load_acquire(bell_of(port)); /* as in tell() */
+}
+
+/* The same as of the thread below, of the kernel. */
+static bool expect_ring(il_port *port, uint64_t due_ns)
+{
+    if (port->idle && due_ns != 0) /* whoever rang meanwhile did not ring for us; and what begins now is looked at once more */
+        port->seen = il_load_acquire(bell_of(port));
+    port->idle = due_ns == 0; /* what was expected is left to come: to take it back costs more */
+    return port->idle || il_uring_expect(&port->ring, bell_of(port), port->seen, due_ns) == 0;
 }
 
 int il_port_expect(il_port *port, uint64_t due_ns)
 {
     il_process *process = port->space->process;
     int failed = 0;
+    if (rings(port)) {
+        if (!port->listed || expect_ring(port, due_ns))
+            return IL_OK;
+        ring_no_more(port);
+    }
     pthread_mutex_lock(&process->ports_mutex);
     bool begins = port->idle;
     port->idle = due_ns == 0;

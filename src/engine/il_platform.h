@@ -33,6 +33,28 @@ int il_signal_new(void);
 void il_signal_tell(int fd);
 void il_signal_hear(int fd);
 
+/* Lets the kernel itself tell such a descriptor, once a futex is woken or a time has come: io_uring's futex wait, since Linux 6.7.
+ * For one thread, which opens it. -ENOSYS, -EPERM, -EINVAL, -EOPNOTSUPP: not here; then and after any other failure it is of no
+ * use but to be closed. */
+typedef struct {
+    int fd; /* of the ring; -1: there is none */
+    int signal;
+    void *rings, *entries;
+    size_t rings_size, entries_size;
+    il_u32 *flags, *put, *queue; /* submissions: the kernel's flags, the tail, the array */
+    il_u32 *read, *filled;       /* completions: the head, the kernel's tail */
+    void *completions;
+    uint32_t put_mask, read_mask;
+    bool waits;      /* for the futex */
+    uint64_t due_ns; /* 0: for no time */
+} il_uring;
+int il_uring_open(il_uring *ring, int signal);
+void il_uring_close(il_uring *ring);
+/* Tells when *half is woken, unless it tells of a wake already; at once if it is not `expected`. And at a time, or earlier. */
+int il_uring_expect(il_uring *ring, il_u32 *half, uint32_t expected, uint64_t due_ns);
+/* Hears what was told. */
+int il_uring_hear(il_uring *ring);
+
 /* Starts a thread that no signal handler runs in and nobody waits for. */
 int il_thread_start(void *(*run)(void *), void *argument);
 

@@ -1,9 +1,9 @@
 """Waiting in asyncio tasks.
 
 The primitives themselves take the first step, in C; what comes here is what could not be had at once, as a Waiter. One
-Port for each loop and space looks at all of them, in the loop's own thread, when the engine's one listening thread says
-so. Waiters for the same thing stand in a queue, of which only the first is looked at: a thousand tasks that want one lock
-cost as much as one.
+Port for each loop and space looks at all of them, in the loop's own thread, when the kernel or the engine's one listening
+thread says so. Waiters for the same thing stand in a queue, of which only the first is looked at: a thousand tasks that
+want one lock cost as much as one.
 
 A task that is cancelled finds its wait either pending, and abandons it, or granted, and gives back what it got.
 """
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from interlock.engine import native
+from interlock.space import open_port
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -69,7 +70,7 @@ class _Loop:
     """What the tasks of one loop wait for in one space."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, space: Space) -> None:
-        self.port = native.Port(space)
+        self.port = open_port(space)
         self.queues: dict[Hashable, _Wait] = {}  # the first of each
         loop.add_reader(self.port.fileno(), self.poll)
 

@@ -16,6 +16,7 @@ import gevent.hub
 from greenlet import getcurrent
 
 from interlock.engine import native
+from interlock.space import open_port
 
 if TYPE_CHECKING:
     from interlock.space import Space
@@ -30,7 +31,7 @@ class _Hub:
     """What the greenlets of one hub wait for in one space."""
 
     def __init__(self, hub: Any, space: Space) -> None:
-        self.port = native.Port(space)
+        self.port = open_port(space)
         self.watcher = hub.loop.io(self.port.fileno(), READ)
         self.asleep: set[Any] = set()
 

@@ -269,6 +269,14 @@ def _slots_wanted() -> int:
     return int(text) + 1
 
 
+def open_port(space: Space) -> native.Port:
+    """Where a loop listens to a space."""
+    text = os.environ.get("INTERLOCK_IO_URING") or "1"
+    if text not in ("0", "1"):
+        raise ValueError(f"INTERLOCK_IO_URING must be 0 (never use it) or 1 (where the kernel has it), not {text!r}")
+    return native.Port(space, text == "1")
+
+
 def _file_of(url: object) -> str:
     if not isinstance(url, str):
         raise TypeError(f"a space's URL is a str, not {type(url).__name__}")

@@ -4,6 +4,8 @@
 
 #include "shares.h"
 
+static bool by_ring; /* the kernel tells; else, and where it cannot, the thread */
+
 static il_wait listening(uint64_t deadline_ns)
 {
     return (il_wait){.deadline_ns = deadline_ns, .listens = true};
@@ -23,7 +25,7 @@ static void until_ripe(il_space *space, il_port *port, il_wait *wait)
         if (il_wait_is_ripe(space, wait, 0))
             break;
         CHECK(is_told(port, 60000));
-        il_signal_hear(port->fd);
+        il_port_hear(port);
     }
 }
 
@@ -34,7 +36,7 @@ static void listening_for_a_lock(void)
     il_ref ref = find(space, "l");
     il_mutex *mutex = mutex_of(space, ref);
     il_port port;
-    CHECK_CODE(il_port_open(&port, space), IL_OK);
+    CHECK_CODE(il_port_open(&port, space, by_ring), IL_OK);
     for (int way = 0; way < 3; way++) {
         il_wait wait = listening(IL_FOREVER);
         CHECK_CODE(try_lock(other, ref), IL_OK);
@@ -75,7 +77,7 @@ static void listening_slices(void)
     il_ref ref = find(space, "l");
     il_mutex *mutex = mutex_of(space, ref);
     il_port port;
-    CHECK_CODE(il_port_open(&port, space), IL_OK);
+    CHECK_CODE(il_port_open(&port, space, by_ring), IL_OK);
     for (int dead = 0; dead < 2; dead++) {
         uint64_t deadline = il_clock_ns() + 30 * MS;
         il_wait wait = listening(dead ? IL_FOREVER : deadline);
@@ -86,7 +88,7 @@ static void listening_slices(void)
         while ((code = il_mutex_lock(space, mutex, il_ref_key(ref), HOLDER, &wait)) == IL_PENDING) {
             CHECK(il_port_expect(&port, wait.due_ns) == IL_OK);
             CHECK(is_told(&port, 60000));
-            il_signal_hear(port.fd);
+            il_port_hear(&port);
             turns++;
         }
         CHECK(turns >= 1 && turns < 1000);
@@ -104,7 +106,7 @@ static void listening_for_every_kind(void)
     char *path;
     il_space *space = fresh(&path, 8), *other = view_of(space);
     il_port port;
-    CHECK_CODE(il_port_open(&port, space), IL_OK);
+    CHECK_CODE(il_port_open(&port, space, by_ring), IL_OK);
     il_ref semaphore = find_as(space, "s", IL_KIND_SEMAPHORE, il_semaphore_parameter(0, IL_PERMITS));
     il_ref event = find_as(space, "e", IL_KIND_EVENT, 0);
     il_ref bounded = find_as(space, "b", IL_KIND_BOUNDED_SEMAPHORE, 1);
@@ -183,7 +185,7 @@ static void several_ports(void)
     il_port ports[SPACES];
     for (int i = 0; i < SPACES; i++) {
         spaces[i] = fresh(&paths[i], 8);
-        CHECK_CODE(il_port_open(&ports[i], spaces[i]), IL_OK);
+        CHECK_CODE(il_port_open(&ports[i], spaces[i], by_ring), IL_OK);
     }
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < SPACES; i++) {
@@ -196,7 +198,7 @@ static void several_ports(void)
             CHECK(!is_told(&ports[i], 2));
             CHECK_CODE(unlock(other, ref), IL_OK);
             CHECK(is_told(&ports[i], 60000));
-            il_signal_hear(ports[i].fd);
+            il_port_hear(&ports[i]);
             for (int k = 0; k < SPACES; k++)
                 CHECK(k == i || !is_told(&ports[k], 0));
             if (round == 1)
@@ -217,7 +219,7 @@ static void listening_in_a_lost_space(void)
     il_space *space = fresh(&path, 8), *other = view_of(space);
     il_ref ref = find(space, "l");
     il_port port;
-    CHECK_CODE(il_port_open(&port, space), IL_OK);
+    CHECK_CODE(il_port_open(&port, space, by_ring), IL_OK);
     il_wait wait = listening(IL_FOREVER);
     CHECK_CODE(try_lock(other, ref), IL_OK);
     CHECK_CODE(il_mutex_lock(space, mutex_of(space, ref), il_ref_key(ref), HOLDER, &wait), IL_PENDING);
@@ -226,7 +228,7 @@ static void listening_in_a_lost_space(void)
     int code = IL_PENDING;
     for (int turns = 0; code == IL_PENDING; turns++) {
         CHECK(turns < 1000 && is_told(&port, 60000));
-        il_signal_hear(port.fd);
+        il_port_hear(&port);
         code = il_mutex_lock(space, mutex_of(space, ref), il_ref_key(ref), HOLDER, &wait);
         CHECK(il_port_expect(&port, code == IL_PENDING ? wait.due_ns : 0) == IL_OK);
     }
@@ -236,11 +238,124 @@ static void listening_in_a_lost_space(void)
     done(space, path);
 }
 
+/* Heard once for each time it was told. */
+static void told_by_the_kernel(void)
+{
+    il_u32 half = 7;
+    int fd = il_signal_new(), code;
+    il_port port = {.fd = fd};
+    il_uring *ring = &port.ring;
+    if ((code = il_uring_open(ring, fd)) != 0) {
+        CHECK(code == -ENOSYS || code == -EPERM || code == -EINVAL || code == -EOPNOTSUPP);
+        printf("   this kernel tells nobody of futexes: %s; the thread does, here and below\n", strerror(-code));
+        close(fd);
+        return;
+    }
+    for (int round = 0; round < 5; round++) {
+        CHECK(il_uring_expect(ring, &half, 7, IL_FOREVER) == 0 && !is_told(&port, 2));
+        CHECK(il_uring_expect(ring, &half, 7, IL_FOREVER) == 0); /* it waits already */
+        CHECK(il_futex_wake(&half, INT32_MAX) == 1);
+        CHECK(is_told(&port, 60000) && il_uring_hear(ring) == 0 && !is_told(&port, 2));
+        CHECK(il_uring_hear(ring) == 0 && !is_told(&port, 0));
+    }
+    CHECK(il_uring_expect(ring, &half, 8, IL_FOREVER) == 0 && is_told(&port, 0)); /* not as expected */
+    CHECK(il_uring_hear(ring) == 0 && !is_told(&port, 2));
+
+    uint64_t now = il_clock_ns();
+    CHECK(il_uring_expect(ring, &half, 7, now + 3600 * SECOND) == 0);
+    CHECK(il_uring_expect(ring, &half, 7, now + 7200 * SECOND) == 0 && !is_told(&port, 2));
+    CHECK(il_uring_expect(ring, &half, 7, now + 50 * MS) == 0); /* earlier */
+    CHECK(is_told(&port, 60000) && il_clock_ns() >= now + 50 * MS && il_uring_hear(ring) == 0 && !is_told(&port, 2));
+    CHECK(il_uring_expect(ring, &half, 7, now) == 0 && is_told(&port, 0)); /* over already */
+    CHECK(il_uring_hear(ring) == 0 && il_futex_wake(&half, INT32_MAX) == 1); /* it waited all the time */
+    CHECK(is_told(&port, 60000) && il_uring_hear(ring) == 0 && !is_told(&port, 2));
+
+    /* A wake and a time at once; and a time that is changed as it comes. */
+    for (int round = 0; round < 200; round++) {
+        now = il_clock_ns();
+        CHECK(il_uring_expect(ring, &half, 7, now + MS) == 0);
+        if (round % 2 == 0)
+            il_nap(MS - 50000 + (uint64_t)round * 500);
+        CHECK(il_uring_expect(ring, &half, 7, now + MS / 2) == 0);
+        il_futex_wake(&half, INT32_MAX);
+        while (ring->waits || ring->due_ns != 0)
+            CHECK(is_told(&port, 60000) && il_uring_hear(ring) == 0);
+        CHECK(!is_told(&port, 0));
+    }
+    il_uring_close(ring);
+    CHECK(ring->fd == -1 && !is_told(&port, 0));
+    close(fd);
+}
+
+static void *expect_elsewhere(void *argument)
+{
+    il_port *port = argument;
+    CHECK(il_port_expect(port, port->due_ns == IL_FOREVER ? IL_FOREVER - 1 : IL_FOREVER) == IL_OK);
+    return NULL;
+}
+
+static void *open_elsewhere(void *argument)
+{
+    il_port *port = argument;
+    CHECK_CODE(il_port_open(port, port->space, true), IL_OK);
+    CHECK(il_port_expect(port, IL_FOREVER) == IL_OK);
+    return NULL;
+}
+
+/* A loop that goes on in another thread, which the kernel's ring is not for. */
+static void a_loop_changes_threads(void)
+{
+    char *path;
+    il_space *space = fresh(&path, 8), *other = view_of(space);
+    il_ref ref = find(space, "l");
+    il_port port = {.space = space};
+    pthread_t thread;
+    enum { NOT_YET, HERE, IN_A_THREAD_THAT_ENDS, WAYS };
+    for (int waits = NOT_YET; waits < WAYS; waits++) { /* already */
+        il_wait wait = listening(IL_FOREVER);
+        CHECK_CODE(try_lock(other, ref), IL_OK);
+        CHECK_CODE(il_mutex_lock(space, mutex_of(space, ref), il_ref_key(ref), HOLDER, &wait), IL_PENDING);
+        if (waits == IN_A_THREAD_THAT_ENDS)
+            CHECK(pthread_create(&thread, NULL, open_elsewhere, &port) == 0 && pthread_join(thread, NULL) == 0);
+        else
+            CHECK_CODE(il_port_open(&port, space, true), IL_OK);
+        if (waits == HERE)
+            CHECK(il_port_expect(&port, IL_FOREVER) == IL_OK);
+        if (waits != IN_A_THREAD_THAT_ENDS)
+            CHECK(pthread_create(&thread, NULL, expect_elsewhere, &port) == 0 && pthread_join(thread, NULL) == 0);
+        CHECK_CODE(unlock(other, ref), IL_OK);
+        CHECK(is_told(&port, 60000));
+        until_ripe(space, &port, &wait);
+        CHECK_CODE(il_mutex_lock(space, mutex_of(space, ref), il_ref_key(ref), HOLDER, &wait), IL_OK);
+        CHECK_CODE(unlock(space, ref), IL_OK);
+        il_port_close(&port);
+    }
+    il_space_close(other);
+    done(space, path);
+}
+
+#define BY_RING(test)                                                                                                  \
+    static void test##_by_ring(void)                                                                                   \
+    {                                                                                                                  \
+        by_ring = true;                                                                                                \
+        test();                                                                                                        \
+        by_ring = false;                                                                                               \
+    }
+BY_RING(listening_for_a_lock)
+BY_RING(listening_slices)
+BY_RING(listening_for_every_kind)
+BY_RING(several_ports)
+BY_RING(listening_in_a_lost_space)
+
+#define BOTH_WAYS(test) {#test, test}, {#test "_by_ring", test##_by_ring}
+
 const test listen_tests[] = {
-    {"listening_for_a_lock", listening_for_a_lock},
-    {"listening_slices", listening_slices},
-    {"listening_for_every_kind", listening_for_every_kind},
-    {"several_ports", several_ports},
-    {"listening_in_a_lost_space", listening_in_a_lost_space},
+    {"told_by_the_kernel", told_by_the_kernel},
+    BOTH_WAYS(listening_for_a_lock),
+    BOTH_WAYS(listening_slices),
+    BOTH_WAYS(listening_for_every_kind),
+    BOTH_WAYS(several_ports),
+    BOTH_WAYS(listening_in_a_lost_space),
+    {"a_loop_changes_threads", a_loop_changes_threads},
     {NULL, NULL},
 };

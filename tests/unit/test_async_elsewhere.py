@@ -60,6 +60,46 @@ def test_two_loops_in_two_threads(thing):
     assert is_free(thing)
 
 
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_loop_goes_on_in_another_thread(space, ended):
+    """While a task of it waits; the thread that it ran in before has ended, or not."""
+    lock, held = space.Lock("x"), space.Lock("x")
+    held.acquire()
+    loop = asyncio.new_event_loop()
+    go_on = threading.Event()
+    tasks = []
+
+    async def begin():
+        tasks.extend(await waiting(lock.acquire_async()))
+
+    def first():
+        loop.run_until_complete(begin())
+        if not ended:
+            begun.set()
+            go_on.wait()
+
+    def second():
+        held.release()
+        assert loop.run_until_complete(asyncio.wait_for(tasks[0], HANG_SECONDS))
+        done.append(lock.owner.pid)
+
+    begun, done = threading.Event(), []
+    before = threading.Thread(target=first)
+    before.start()
+    if ended:
+        before.join(HANG_SECONDS)
+    else:
+        assert begun.wait(HANG_SECONDS)
+    after = threading.Thread(target=second)
+    after.start()
+    after.join(HANG_SECONDS)
+    go_on.set()
+    before.join(HANG_SECONDS)
+    assert done == [os.getpid()]
+    lock.release()
+    loop.close()
+
+
 def test_loops_and_spaces(directory):
     """Two loops in two threads, each with locks of two spaces."""
     spaces = [interlock.Space("shm:one"), interlock.Space("shm:two")]
