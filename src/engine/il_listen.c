@@ -241,16 +241,14 @@ void il_port_close(il_port *port)
     close(port->fd);
 }
 
-/* It cannot go on as it did: its loop runs in another thread now, perhaps. So the thread tells from now on; and now, since what the
- * kernel was to tell may be lost. */
+/* It cannot go on as it did: its loop runs in another thread now, perhaps. So the listening thread tells from now on. It goes by
+ * `seen`, so what the kernel was to tell is not lost. */
 static void ring_no_more(il_port *port)
 {
     pthread_mutex_lock(&port->space->process->ports_mutex);
     il_uring_close(&port->ring);
     port->idle = true;
-    port->seen = il_load_relaxed(bell_of(port));
     pthread_mutex_unlock(&port->space->process->ports_mutex);
-    il_signal_tell(port->fd);
 }
 
 void il_port_hear(il_port *port)

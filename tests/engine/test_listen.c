@@ -310,7 +310,7 @@ static void a_loop_changes_threads(void)
     il_ref ref = find(space, "l");
     il_port port = {.space = space};
     pthread_t thread;
-    enum { NOT_YET, HERE, IN_A_THREAD_THAT_ENDS, WAYS };
+    enum { NOT_YET, HERE, AND_IS_RUNG_UP, IN_A_THREAD_THAT_ENDS, WAYS };
     for (int waits = NOT_YET; waits < WAYS; waits++) { /* already */
         il_wait wait = listening(IL_FOREVER);
         CHECK_CODE(try_lock(other, ref), IL_OK);
@@ -319,11 +319,16 @@ static void a_loop_changes_threads(void)
             CHECK(pthread_create(&thread, NULL, open_elsewhere, &port) == 0 && pthread_join(thread, NULL) == 0);
         else
             CHECK_CODE(il_port_open(&port, space, true), IL_OK);
-        if (waits == HERE)
+        if (waits == HERE || waits == AND_IS_RUNG_UP)
             CHECK(il_port_expect(&port, IL_FOREVER) == IL_OK);
+        if (waits == AND_IS_RUNG_UP) { /* between a look and what follows it */
+            CHECK_CODE(unlock(other, ref), IL_OK);
+            il_signal_hear(port.fd);
+        }
         if (waits != IN_A_THREAD_THAT_ENDS)
             CHECK(pthread_create(&thread, NULL, expect_elsewhere, &port) == 0 && pthread_join(thread, NULL) == 0);
-        CHECK_CODE(unlock(other, ref), IL_OK);
+        if (waits != AND_IS_RUNG_UP)
+            CHECK_CODE(unlock(other, ref), IL_OK);
         CHECK(is_told(&port, 60000));
         until_ripe(space, &port, &wait);
         CHECK_CODE(il_mutex_lock(space, mutex_of(space, ref), il_ref_key(ref), HOLDER, &wait), IL_OK);
