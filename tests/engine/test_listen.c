@@ -323,7 +323,8 @@ static void a_loop_changes_threads(void)
             CHECK(il_port_expect(&port, IL_FOREVER) == IL_OK);
         if (waits == AND_IS_RUNG_UP) { /* between a look and what follows it */
             CHECK_CODE(unlock(other, ref), IL_OK);
-            il_signal_hear(port.fd);
+            if (port.ring.fd >= 0) /* else the thread tells it once */
+                il_signal_hear(port.fd);
         }
         if (waits != IN_A_THREAD_THAT_ENDS)
             CHECK(pthread_create(&thread, NULL, expect_elsewhere, &port) == 0 && pthread_join(thread, NULL) == 0);
