@@ -27,9 +27,11 @@ CONTROLLING = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY,
 
 
 class Terminal:
-    """An `interlock VERB …` in a terminal of so many columns and lines. Killed at the end if it still runs."""
+    """An `interlock VERB …`, or another program, in a terminal of some size. Killed at the end if it still runs."""
 
-    def __init__(self, *words: str, columns: int = 80, lines: int = 24, **more: str) -> None:
+    def __init__(
+        self, *words: str, program: list[str] = INTERLOCK, columns: int = 80, lines: int = 24, **more: str
+    ) -> None:
         self.mine, theirs = pty.openpty()
         self.resize(columns, lines)
         self.before = termios.tcgetattr(theirs)
@@ -39,7 +41,7 @@ class Terminal:
         if "NO_COLOR" not in more:
             env.pop("NO_COLOR", None)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", CONTROLLING, *INTERLOCK, *words],
+            [sys.executable, "-c", CONTROLLING, *program, *words],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

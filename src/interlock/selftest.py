@@ -19,14 +19,15 @@ import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from interlock.lock import Lock
 from interlock.space import DEFAULT_URL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
+
+    from interlock.prices import AnyLock, Price
 
 PROGRAMS = 4
 THREADS = 2
@@ -37,15 +38,6 @@ PRICE_CALLS = 100_000
 HANG_SECONDS = 60  # nothing here takes this long unless it hangs
 
 NAME = "interlock selftest"
-
-
-class AnyLock(Protocol):
-    """What the three contestants have in common."""
-
-    def __enter__(self) -> object: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
-    ) -> object: ...
 
 
 @dataclass(frozen=True)
@@ -72,15 +64,6 @@ class Kills:
     median_ms: float
     worst_ms: float
     newcomer_worst_ms: float
-
-
-@dataclass(frozen=True)
-class Price:
-    """Nanoseconds of one `with lock: pass`, and of one acquire() and release()."""
-
-    lock: str
-    with_ns: float
-    pair_ns: float
 
 
 class Progress:
@@ -234,23 +217,17 @@ def kill_holders(rounds: int, step: Callable[[], None]) -> Kills:
 
 
 def measure_prices(rounds: int, calls: int) -> list[Price]:
-    """Medians over rounds in which all locks take turns, so that a noisy moment hits them alike."""
+    """Beside the standard library's locks, threading's first."""
     import multiprocessing
-    from timeit import Timer
 
-    locks = {
+    from interlock.prices import measure
+
+    locks: dict[str, AnyLock] = {
         "threading.Lock": threading.Lock(),
         "multiprocessing.Lock": multiprocessing.Lock(),
         "interlock.Lock": Lock(NAME, space=DEFAULT_URL),
     }
-    statements = ("with lock: pass", "lock.acquire(); lock.release()", "pass")
-    timers = {(name, s): Timer(s, globals={"lock": lock}) for name, lock in locks.items() for s in statements}
-    spent: dict[tuple[str, str], list[float]] = {key: [] for key in timers}
-    for _ in range(rounds):
-        for key, timer in timers.items():
-            spent[key].append(timer.timeit(calls) / calls * 1e9)
-    cost = {key: statistics.median(values) for key, values in spent.items()}
-    return [Price(name, *(cost[name, statement] - cost[name, "pass"] for statement in statements[:2])) for name in locks]
+    return measure(locks, rounds, calls)
 
 
 def selftest(*, quick: bool = False, as_json: bool = False) -> int:

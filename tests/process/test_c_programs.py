@@ -186,9 +186,9 @@ def test_options():
     assert config("--cflags").stdout == f"-I{include}\n"
     assert config("--libs").stdout == f"-L{lib} -linterlock -Wl,-rpath,{lib} -pthread\n"
     assert config("--libs", "--static").stdout == f"{lib}/libinterlock.a -pthread\n"
-    assert config().returncode == 2
+    assert config().returncode == os.EX_USAGE
     assert "--cflags, --libs or both" in config().stderr
-    assert config("--cflags", "--static").returncode == 2
+    assert config("--cflags", "--static").returncode == os.EX_USAGE
     assert "interlock config --cflags --libs" in config("--help").stdout
 
 

@@ -9,10 +9,14 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
-# What each verb does, in a line of the help. Its module has main(arguments), which returns the exit status.
+# What each verb does, in a line of the help. Its module has main(arguments), which returns the exit status,
+# and parser(); but run, which has its own.
 VERBS = {
+    "bench": "measure what locks cost on this machine",
     "break": "take a lock away from whoever holds it",
+    "completion": "make a shell complete these commands, their options and names",
     "config": "print the compiler's options for programs in C",
     "list": "list the names of a space, and who holds them",
     "run": "run a command while holding a lock, as flock(1) does",
@@ -28,9 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # No list(): the verb's module, once imported, has that name here.
     verb, *rest = (sys.argv[1:] if arguments is None else [*arguments]) or [""]
     if verb in VERBS:
-        # No importlib.import_module: to import importlib takes as long as all that `run` needs.
-        module = "break_" if verb == "break" else verb  # which is a keyword
-        status: int = __import__(f"interlock.cli.{module}", fromlist=["main"]).main(rest)
+        status: int = module_of(verb).main(rest)
         return status
     if verb in ("-h", "--help"):
         tell(1, help_text())
@@ -44,8 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return os.EX_USAGE
 
 
+def module_of(verb: str) -> Any:
+    # No importlib.import_module: to import importlib takes as long as all that `run` needs.
+    name = "break_" if verb == "break" else verb  # which is a keyword
+    return __import__(f"interlock.cli.{name}", fromlist=["main"])
+
+
 def help_text() -> str:
-    lines = [f"  {verb:<10} {does}\n" for verb, does in VERBS.items()]
+    lines = [f"  {verb:<11} {does}\n" for verb, does in VERBS.items()]
     return (
         "Usage: interlock COMMAND …\n\nLocks between threads, processes and programs.\n\nCommands:\n"
         f"{''.join(lines)}\n'interlock COMMAND --help' tells more.\n"

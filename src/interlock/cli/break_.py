@@ -24,11 +24,15 @@ space of another version, 66 if it cannot be used.
 """
 
 
+def parser() -> Parser:
+    made = Parser("break", DESCRIPTION, EPILOG)
+    made.add_argument("name", metavar="NAME")
+    made.add_argument("-y", "--yes", action="store_true", help="without a question")
+    return made
+
+
 def main(arguments: list[str]) -> int:
-    parser = Parser("break", DESCRIPTION, EPILOG)
-    parser.add_argument("name", metavar="NAME")
-    parser.add_argument("-y", "--yes", action="store_true", help="without a question")
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     end_as_others_do()
     try:
         given.name.encode()

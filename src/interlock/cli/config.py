@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 from pathlib import Path
 
+from interlock.cli.table import Parser
 from interlock.errors import SpaceUnavailable
 
 TYPE_CHECKING = False
@@ -55,19 +55,21 @@ def options(cflags: bool, libs: bool, static: bool, package: Path = PACKAGE) -> 
     return words
 
 
+def parser() -> Parser:
+    made = Parser("config", DESCRIPTION, space=False)
+    made.add_argument("--cflags", action="store_true", help="to compile")
+    made.add_argument("--libs", action="store_true", help="to link")
+    made.add_argument("--static", action="store_true", help="with --libs: link the archive, not the shared library")
+    return made
+
+
 def main(arguments: Sequence[str]) -> int:
     """Prints what is asked for; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="interlock config", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--cflags", action="store_true", help="to compile")
-    parser.add_argument("--libs", action="store_true", help="to link")
-    parser.add_argument("--static", action="store_true", help="with --libs: link the archive, not the shared library")
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     if not (given.cflags or given.libs):
-        parser.error("say what for: --cflags, --libs or both")
+        parser().error("say what for: --cflags, --libs or both")
     if given.static and not given.libs:
-        parser.error("--static goes with --libs")
+        parser().error("--static goes with --libs")
     try:
         words = options(given.cflags, given.libs, given.static)
     except SpaceUnavailable as error:

@@ -48,11 +48,15 @@ forgets them.
 """
 
 
+def parser() -> Parser:
+    made = Parser("list", DESCRIPTION, EPILOG)
+    made.add_argument("--all", action="store_true", help="anonymous objects, too")
+    made.add_argument("--json", action="store_true", help="print JSON: see below")
+    return made
+
+
 def main(arguments: list[str]) -> int:
-    parser = Parser("list", DESCRIPTION, EPILOG)
-    parser.add_argument("--all", action="store_true", help="anonymous objects, too")
-    parser.add_argument("--json", action="store_true", help="print JSON: see below")
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     end_as_others_do()
     gc.disable()  # it would look through a hundred thousand rows again and again, a third of the time, and find nothing
     return answer(given.space, lambda space: put((as_json if given.json else as_table)(space, given.all)))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+from interlock.cli.table import Parser
+
+DESCRIPTION = """\
+Counts in a plain file from several unrelated programs without a lock, under multiprocessing.Lock and under interlock; kills
+holders; measures the price. Exits with 0 only if interlock lost nothing.
+"""
+
+
+def parser() -> Parser:
+    made = Parser("selftest", DESCRIPTION, space=False)
+    made.add_argument("--quick", action="store_true", help="a tenth of the work, in some seconds")
+    made.add_argument("--json", action="store_true", help="print the results as JSON, without progress")
+    return made
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="interlock selftest",
-        description="Counts in a plain file from several unrelated programs without a lock, under multiprocessing.Lock and "
-        "under interlock; kills holders; measures the price. Exits with 0 only if interlock lost nothing.",
-    )
-    parser.add_argument("--quick", action="store_true", help="a tenth of the work, in some seconds")
-    parser.add_argument("--json", action="store_true", help="print the results as JSON, without progress")
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
 
     from interlock.errors import InterlockError
     from interlock.selftest import selftest

@@ -34,11 +34,15 @@ Exit status: 0; 1 if there is no such name; 64 for wrong use, 65 for a space of 
 """
 
 
+def parser() -> Parser:
+    made = Parser("show", DESCRIPTION, EPILOG)
+    made.add_argument("name", metavar="NAME")
+    made.add_argument("--json", action="store_true", help="print JSON: see below")
+    return made
+
+
 def main(arguments: list[str]) -> int:
-    parser = Parser("show", DESCRIPTION, EPILOG)
-    parser.add_argument("name", metavar="NAME")
-    parser.add_argument("--json", action="store_true", help="print JSON: see below")
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     end_as_others_do()
     return answer(given.space, lambda space: show(space, given.name, given.json))
 

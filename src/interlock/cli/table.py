@@ -29,7 +29,7 @@ OWNER, ORPHAN = 0xFFFF, 0x40000  # IL_OWNER, IL_ORPHAN in src/engine/il_layout.h
 class Parser(argparse.ArgumentParser):
     """One that says what is wrong as `interlock run` does."""
 
-    def __init__(self, verb: str, description: str, epilog: str = "") -> None:
+    def __init__(self, verb: str, description: str, epilog: str = "", space: bool = True) -> None:
         super().__init__(
             prog=f"interlock {verb}",
             description=description,
@@ -37,7 +37,8 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        self.add_argument("--space", metavar="URL", help="without this, $INTERLOCK_SPACE or shm:default")
+        if space:
+            self.add_argument("--space", metavar="URL", help="without this, $INTERLOCK_SPACE or shm:default")
 
     def error(self, message: str) -> NoReturn:
         say(f"{message}: see '{self.prog} --help'")

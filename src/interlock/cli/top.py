@@ -58,12 +58,14 @@ def seconds(text: str) -> float:
     raise argparse.ArgumentTypeError(f"seconds from 0.1 to 86400 (2, 0.5), not {text!r}")
 
 
+def parser() -> Parser:
+    made = Parser("top", DESCRIPTION, EPILOG)
+    made.add_argument("--interval", metavar="SECONDS", type=seconds, default=1.0, help="between two looks; without this, 1")
+    return made
+
+
 def main(arguments: list[str]) -> int:
-    parser = Parser("top", DESCRIPTION, EPILOG)
-    parser.add_argument(
-        "--interval", metavar="SECONDS", type=seconds, default=1.0, help="between two looks; without this, 1"
-    )
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     if not (sys.stdin and sys.stdout and os.isatty(0) and os.isatty(1)) or os.environ.get("TERM") == "dumb":
         say("top draws on a terminal, and this is none: use 'interlock list', or 'interlock list --json' in programs")
         return os.EX_USAGE

@@ -25,10 +25,14 @@ version, 66 if it cannot be used.
 """
 
 
+def parser() -> Parser:
+    made = Parser("unlink", DESCRIPTION, EPILOG)
+    made.add_argument("names", metavar="NAME", nargs="+")
+    return made
+
+
 def main(arguments: list[str]) -> int:
-    parser = Parser("unlink", DESCRIPTION, EPILOG)
-    parser.add_argument("names", metavar="NAME", nargs="+")
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     end_as_others_do()
     for name in given.names:  # before any is forgotten
         try:
