@@ -76,7 +76,7 @@ def _party(who: Waiting | Owner) -> str:
 
 
 def _waiting(row: tuple[Any, ...]) -> Waiting:
-    _, party, since_ns, name, kind, notice, holders = row
+    _, party, since_ns, name, kind, notice, holders, *_ = row
     who = owner_of(*party)
     return Waiting(
         name=name,
@@ -111,9 +111,13 @@ def processes(space: native.Space) -> list[Process]:
 
 
 def deadlocks(space: native.Space) -> list[tuple[Waiting, ...]]:
-    """Each cycle once: if it is there in two looks, its parties have waited, and kept what they have, all along."""
+    return [tuple(map(_waiting, rows)) for rows in circles(space)]
+
+
+def circles(space: native.Space) -> list[list[tuple[Any, ...]]]:
+    """Each cycle once, as rows: if it is there in two looks, its parties have waited, and kept what they have, all along."""
     seen = [_by_parties(space._cycles()) for _ in range(2)]
-    return [tuple(map(_waiting, rows)) for parties, rows in seen[1].items() if parties in seen[0]]
+    return [rows for parties, rows in seen[1].items() if parties in seen[0]]
 
 
 def _by_parties(cycles: Iterable[list[tuple[Any, ...]]]) -> dict[frozenset[Any], list[tuple[Any, ...]]]:

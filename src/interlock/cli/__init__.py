@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 VERBS = {
     "break": "take a lock away from whoever holds it",
     "config": "print the compiler's options for programs in C",
+    "graph": "draw who waits for whom, as DOT or SVG",
     "list": "list the names of a space, and who holds them",
+    "record": "record who holds and who waits for some time, as a trace",
     "run": "run a command while holding a lock, as flock(1) does",
     "selftest": "prove on this machine what the library is for",
     "show": "tell everything that is known of a name",
