@@ -17,7 +17,7 @@ def dot(graph: Graph) -> str:
         '  node [fontname="monospace", fontsize=11, style="filled,rounded", fillcolor=white]; edge [color="#455a64"];',
     ]
     for number, box in enumerate(graph.boxes):
-        shape = 'shape=box' if box.party else 'shape=box, style=filled, fillcolor="#dfe7ef"'
+        shape = "shape=box" if box.party else 'shape=box, style=filled, fillcolor="#dfe7ef"'
         colour = f', color="{RED}", penwidth=2' if box.alarm else ""
         lines.append(f"  n{number} [label={quoted(box.lines)}, tooltip={quoted([box.whole])}, {shape}{colour}];")
     for arrow in graph.arrows:

@@ -1,15 +1,16 @@
 """Where the boxes of a directed graph go, in layers.
 
 The method is that of Sugiyama, Tagawa and Toda (Methods for Visual Understanding of Hierarchical System Structures, 1981):
-cycles are broken, layers are the longest paths, what spans several layers gets a place in each, and each layer is put in the
-order of its neighbours' barycentres. Two things are our own. A known circle is not cut open, which would make a long chain
-of it, but folded: one half of it goes down, the other half comes up again. And places are the least squares of what
+cycles are broken, layers are the longest paths, what spans several layers gets a place in each, and each layer is put in
+the order of its neighbours' barycentres. Two things are our own. A known circle is not cut open, which would make a long
+chain of it, but folded: one half of it goes down, the other half comes up again. And places are the least squares of what
 everybody wants, as far as the order allows it ("pool adjacent violators").
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right, insort
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ BETWEEN_LAYERS, BETWEEN_BOXES, BETWEEN_LINES, BETWEEN_PARTS = 64.0, 16.0, 10.0, 
 LINE = 4.0  # the room of a line that passes a layer
 LAYER_MOST = 13  # so many that only wait stand side by side; more make another layer
 SWEEPS = 12
+FOLDS_MOST, BOXES_FOLDED = 12, 60  # how many ways to fold a circle are tried, and among how many boxes
 PAGE = 1.5  # width by height that is pleasant
 
 
@@ -51,7 +53,8 @@ def components(count: int, edges: Iterable[Edge]) -> list[list[int]]:
     found: list[list[int]] = []
     seen: set[int] = set()
     for start in range(count):
-        part, ahead = [], [start]
+        part: list[int] = []
+        ahead = [start]
         while ahead:
             box = ahead.pop()
             if box not in seen:
@@ -66,14 +69,16 @@ def components(count: int, edges: Iterable[Edge]) -> list[list[int]]:
 def _lie_or_stand(
     part: list[int], sizes: Sequence[Point], edges: Sequence[Edge], circles: Sequence[Sequence[int]]
 ) -> Layout:
-    """Layers from left to right, or from top to bottom: whichever is nearer to a page."""
+    """Layers from left to right, or from top to bottom, and circles folded here or there: whichever is nearer to a page."""
     inside = set(part)
     ours = {number: edge for number, edge in enumerate(edges) if edge[0] in inside}
     rounds = [circle for circle in circles if circle and circle[0] in inside]
-    return min(
-        (_Layers(part, ours, rounds, sizes, upright).placed() for upright in (False, True)),
-        key=lambda each: max(each.width / PAGE, each.height),
-    )
+    folds = min(max(map(len, rounds), default=1), FOLDS_MOST) if len(part) <= BOXES_FOLDED else 1
+    tries: list[Layout] = []
+    for fold in range(folds):
+        turned = [[*circle[fold % len(circle) :], *circle[: fold % len(circle)]] for circle in rounds]
+        tries += [_Layers(part, ours, turned, sizes, upright).placed() for upright in (False, True)]
+    return min(tries, key=lambda each: max(each.width / PAGE, each.height))
 
 
 def _side_by_side(parts: Sequence[Layout]) -> Layout:
@@ -120,7 +125,7 @@ class _Layers:
         self.before: dict[int, list[int]] = {node: [] for layer in self.layers for node in layer}
         self.after: dict[int, list[int]] = {node: [] for layer in self.layers for node in layer}
         for chain in self.chains.values():
-            for one, next_one in zip(chain, chain[1:], strict=False):
+            for one, next_one in pairwise(chain):
                 self.after[one].append(next_one)
                 self.before[next_one].append(one)
         first = {node: chain[0] for chain in self.chains.values() for node in chain[1:-1]}
@@ -140,37 +145,31 @@ class _Layers:
     def placed(self) -> Layout:
         self._order()
         middle = self._spread()
-        ahead, starts, ends = 0.0, [], []
-        for layer in self.layers:
-            starts.append(ahead)
-            ends.append(ahead + max([self.along[node] for node in layer if node >= 0], default=0.0))
-            ahead = ends[-1] + BETWEEN_LAYERS
         first = min(at - self.across[node] / 2 for node, at in middle.items())
         last = max(at + self.across[node] / 2 for node, at in middle.items())
+        starts: list[float] = []
+        ends: list[float] = []
+        for layer in self.layers:
+            starts.append(ends[-1] + BETWEEN_LAYERS if ends else 0.0)
+            ends.append(starts[-1] + max(self.along[node] for node in layer if node >= 0))
 
         def point(along: float, across: float) -> Point:
             return (across - first, along) if self.upright else (along, across - first)
 
         boxes: dict[int, Point] = {}
-        for number, layer in enumerate(self.layers):
-            for node in layer:
-                if node >= 0:
-                    boxes[node] = point((starts[number] + ends[number]) / 2, middle[node])
+        for layer, start, end in zip(self.layers, starts, ends, strict=True):
+            boxes |= {node: point((start + end) / 2, middle[node]) for node in layer if node >= 0}
         ports = self._ports(middle)
         routes: dict[int, list[Point]] = {}
         for number, chain in self.chains.items():
             route: list[Point] = []
-            for place, node in enumerate(chain):
-                layer = self.layer_of.get(chain[0], 0) + place
-                centre = (starts[layer] + ends[layer]) / 2
-                if node < 0:
-                    route += [point(starts[layer], middle[node]), point(ends[layer], middle[node])]
-                elif place == 0:
-                    at = middle[node] + ports[number, node]
-                    route += [point(centre + self.along[node] / 2, at), point(ends[layer], at)]
-                else:
-                    at = middle[node] + ports[number, node]
-                    route += [point(starts[layer], at), point(centre - self.along[node] / 2, at)]
+            for place, node in enumerate(chain, self.layer_of[chain[0]]):
+                start, end, at = starts[place], ends[place], middle[node] + ports.get((number, node), 0.0)
+                if node == chain[0]:
+                    start = (start + end + self.along[node]) / 2
+                elif node == chain[-1]:
+                    end = (start + end - self.along[node]) / 2
+                route += [point(start, at), point(end, at)]
             routes[number] = route if self.forward[number] == self.edges[number] else route[::-1]
         size = (last - first, ends[-1]) if self.upright else (ends[-1], last - first)
         return Layout(boxes, routes, set(self.chains) if self.upright else set(), size)
@@ -178,14 +177,16 @@ class _Layers:
     def _order(self) -> None:
         """Sorts each layer by where its neighbours are, down and up again, and keeps the best of all."""
         best, fewest = [layer[:] for layer in self.layers], self._crossings()
+        places = {node: place for layer in self.layers for place, node in enumerate(layer)}
         for sweep in range(SWEEPS):
             if fewest == 0:
                 break
             down = sweep % 2 == 0
+            near = self.before if down else self.after
             for layer in self.layers if down else self.layers[::-1]:
-                near = self.before if down else self.after
-                places = {node: place for other in self.layers for place, node in enumerate(other)}
-                layer.sort(key=lambda node, near=near, places=places: _mean([places[each] for each in near[node]], places[node]))
+                centres = {node: _mean([places[each] for each in near[node]], places[node]) for node in layer}
+                layer.sort(key=centres.__getitem__)
+                places |= {node: place for place, node in enumerate(layer)}
             crossings = self._crossings()
             if crossings < fewest:
                 best, fewest = [layer[:] for layer in self.layers], crossings

@@ -24,12 +24,12 @@ text { font: 12px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; 
 .title { font-size: 14px; font-weight: bold; } .faint { fill: #5b6b7a; } .strong { font-weight: bold; }
 .paper { fill: #ffffff; } .party { fill: #ffffff; stroke: #78909c; } .object { fill: #dfe7ef; stroke: #546e7a; }
 .line { fill: none; stroke: #455a64; stroke-width: 1.3; } .has { stroke-dasharray: 5 4; } .head { fill: #455a64; }
-.alarm { stroke: #c62828; stroke-width: 2.2; } .head.alarm { fill: #c62828; stroke: none; } text.alarm { fill: #c62828; stroke: none; }
+.alarm { stroke: #c62828; stroke-width: 2.2; } .head.alarm, text.alarm { fill: #c62828; stroke: none; }
 @media (prefers-color-scheme: dark) {
 text { fill: #dbe4ec; } .faint { fill: #93a4b3; }
 .paper { fill: #11171d; } .party { fill: #1b242d; stroke: #78909c; } .object { fill: #2d3d4d; stroke: #90a4ae; }
 .line { stroke: #a7b8c6; } .head { fill: #a7b8c6; }
-.alarm { stroke: #ff6b60; } .head.alarm { fill: #ff6b60; stroke: none; } text.alarm { fill: #ff6b60; stroke: none; }
+.alarm { stroke: #ff6b60; } .head.alarm, text.alarm { fill: #ff6b60; stroke: none; }
 }"""
 
 
@@ -110,21 +110,27 @@ def legend(y: float, deadlock: bool) -> list[str]:
     parts: list[str] = []
     x: float = MARGIN
     for kind, what in (("party", "process, thread or task"), ("object", "object")):
-        parts.append(f'<rect class="{kind}" x="{x}" y="{y - 13}" width="26" height="16" rx="{6 if kind == "party" else 2}"/>')
+        parts.append(
+            f'<rect class="{kind}" x="{x}" y="{y - 13}" width="26" height="16" rx="{6 if kind == "party" else 2}"/>'
+        )
         parts.append(text(x + 34, y, what, "faint"))
         x += 34 + width(what) + 20
     lines = [("", "waits for"), (" has", "is held by"), (" alarm", "deadlock")]
     for kind, what in lines if deadlock else lines[:2]:
         alarm = " alarm" if "alarm" in kind else ""
         parts.append(f'<path class="line{kind}" d="M{x:.1f} {y - 5} h24"/>')
-        parts.append(f'<polygon class="head{alarm}" points="{x + 32:.1f},{y - 5} {x + 23:.1f},{y - 9} {x + 23:.1f},{y - 1}"/>')
+        parts.append(
+            f'<polygon class="head{alarm}" points="{x + 32:.1f},{y - 5} {x + 23:.1f},{y - 9} {x + 23:.1f},{y - 1}"/>'
+        )
         parts.append(text(x + 40, y, what, "faint"))
         x += 40 + width(what) + 20
     return parts
 
 
 def text(x: float, y: float, line: str, kind: str, anchor: str = "start") -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" xml:space="preserve">{escaped(line)}</text>'
+    return (
+        f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" xml:space="preserve">{escaped(line)}</text>'
+    )
 
 
 def escaped(line: str) -> str:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from interlock.cli import plain
 from interlock.cli.show import ago
-from interlock.cli.table import BOUNDED, OWNED, RWLOCK, clip
+from interlock.cli.table import OWNED, RWLOCK, clip
 from interlock.errors import KINDS, count
+from interlock.pictures import short
 from interlock.records import owner_of
 from interlock.watch import circles
 
@@ -50,9 +51,9 @@ class Graph:
 
     title: str
     summary: str = ""
-    boxes: list[Box] = field(default_factory=list)
-    arrows: list[Arrow] = field(default_factory=list)
-    circles: list[list[int]] = field(default_factory=list)
+    boxes: list[Box] = field(default_factory=list[Box])
+    arrows: list[Arrow] = field(default_factory=list[Arrow])
+    circles: list[list[int]] = field(default_factory=list[list[int]])
 
 
 def draw(space: Space, chosen: Callable[[str], bool], held: bool) -> Graph:
@@ -149,9 +150,9 @@ class _Drawing:
                 thread = f", a task in thread {who.thread_name or who.thread_id}"
             dead = "" if self.processes.get(mark[0], (0, "", "", 0, True))[4] else ", dead"
             host = f" on {who.host}" if who.host and who.host != os.uname().nodename else ""
-            first, _, rest = who.program.partition(" ")
-            lines = [f"{os.path.basename(first) or first} {rest}".strip() or "?", f"process {who.pid}{host}{thread}{dead}"]
-            self.graph.boxes.append(Box(True, [clip(plain(line), TEXT_MOST) for line in lines], plain(f"{who.program}\n{lines[1]}")))
+            lines = [short(who.program), f"process {who.pid}{host}{thread}{dead}"]
+            whole = f"{plain(who.program)}: {plain(lines[1])}"
+            self.graph.boxes.append(Box(True, [clip(plain(line), TEXT_MOST) for line in lines], whole))
         box = self.graph.boxes[number]
         if row is not None and len(box.lines) == 2:
             box.lines.append(f"waits {ago(self.now - row[2] / 1e9)}")
