@@ -109,7 +109,7 @@ class _Layers:
         self,
         part: list[int],
         edges: dict[int, Edge],
-        circles: list[Sequence[int]],
+        circles: Sequence[Sequence[int]],
         sizes: Sequence[Point],
         upright: bool,
     ) -> None:
