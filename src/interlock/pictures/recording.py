@@ -67,7 +67,7 @@ class Recording:
         default_factory=list[tuple[int, int, str, float]]
     )  # when, reference, of what, how many
     deadlocks: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
-    ends: list[tuple[int, Party]] = field(default_factory=list[tuple[int, Party]])
+    ends: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])  # slot and start -> when
     objects: dict[int, tuple[str, str]] = field(default_factory=dict[int, tuple[str, str]])  # name and kind
     processes: dict[tuple[int, int], tuple[int, str]] = field(
         default_factory=dict[tuple[int, int], tuple[int, str]]
@@ -118,7 +118,9 @@ class Observer:
                 party = Party(slot, same[slot], 0)
                 self.see(seen, (ref, party, had), party, ref, now, {"count": had})
         self.close(seen, now)
-        self.recording.ends += [(now, Party(slot, at, 0)) for slot, at in self.alive.items() if after.get(slot) != at]
+        for slot, started in self.alive.items():
+            if after.get(slot) != started:
+                self.recording.ends.setdefault((slot, started), now)
         if waits and now - self.circles_at >= CIRCLES_EVERY_NS:
             self.circles_at = now
             self.see_circles(now)

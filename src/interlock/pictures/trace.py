@@ -110,8 +110,8 @@ class _Trace:
             track = self.track("deadlocks", 0, self.locks, "deadlocks", -1)
             mark = {"ph": "i", "name": "deadlock", "cat": "deadlock", "s": "g", "cname": "terrible", "args": {"told": text}}
             yield {**mark, "ts": self.us(when), "pid": self.locks, "tid": track}
-        for when, party in self.recording.ends:
-            pid = self.pids[party.slot, party.started]
+        for key, when in self.recording.ends.items():
+            pid = self.pids[key]
             if pid in used:
                 mark = {"ph": "i", "name": "process gone", "cat": "process", "s": "p"}
                 yield {**mark, "ts": self.us(when), "pid": pid, "tid": used[pid]}
