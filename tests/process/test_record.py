@@ -162,6 +162,30 @@ def test_nested_holds_are_in_one_track(space):
         assert end_of(inner) < end_of(outer)
 
 
+def test_a_wait_right_after_a_release(space):
+    """Looks come rarely here. That the hold was over is told by the wait, which began in the same thread."""
+    code = """
+        import interlock, sys
+        first, second = interlock.Lock("first"), interlock.Lock("second")
+        first.acquire()
+        print("has", flush=True)
+        sys.stdin.readline()
+        first.release()
+        second.acquire()
+    """
+    with space.Lock("second"), Program(code) as program, Recorder(space, interval="50") as recorder:
+        assert program.line() == "has"
+        a_while(recorder)
+        program.say()
+        until(space.wait_graph)
+        a_while(recorder)
+        trace = recorder.trace()
+        hold, wait = trace.of(program.pid)
+        assert (hold["name"], wait["name"]) == ("first", "waits for second")
+        assert end_of(hold) == pytest.approx(wait["ts"], abs=0.002)
+        assert hold["tid"] == wait["tid"] == program.pid
+
+
 def test_threads_have_tracks(space):
     lock = space.Lock("orders")
     with lock, Recorder(space) as recorder:
@@ -228,6 +252,8 @@ def test_a_process_that_dies(space):
             assert holder.line() == "held"
             a_while(recorder)
             holder.kill()
+        with space.Lock("later"):
+            a_while(recorder)
         with Program(HOLDER, "orders") as successor:
             assert successor.line() == "held"
             a_while(recorder)
@@ -235,6 +261,8 @@ def test_a_process_that_dies(space):
     (gone,) = [mark for mark in trace.moments("process gone") if mark["pid"] == holder.pid]
     (hold,) = trace.of(holder.pid)
     assert end_of(hold) <= gone["ts"] + 0.001
+    (later,) = trace.of(os.getpid())
+    assert end_of(hold) <= later["ts"] + 0.001  # nobody but the recorder had noticed
     assert trace.holders("orders") == [holder.pid, successor.pid]
 
 

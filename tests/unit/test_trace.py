@@ -13,8 +13,8 @@ ME = Party(1, 1, 1)
 
 
 def slices(*spans):
-    """Of (begin, end), holds; of (begin, end, True), waits."""
-    return [Slice(ME, 1, len(span) == 3, span[0], span[1], 1, {}) for span in spans]
+    """Of (begin, end), holds as looks tell that come every ten; of (begin, end, True), waits."""
+    return [Slice(ME, 1, len(span) == 3, span[0] - 10, span[0], span[1] - 10, span[1], 1, {}) for span in spans]
 
 
 def in_lanes(*spans):
@@ -23,7 +23,7 @@ def in_lanes(*spans):
 
 def settled(*spans):
     ours = slices(*spans)
-    settle(ours, 20)
+    settle(ours)
     return [(each.begin, each.end) for each in ours]
 
 

@@ -39,12 +39,15 @@ class Party(NamedTuple):
 
 @dataclass(slots=True)
 class Slice:
-    """A hold or a wait, in nanoseconds of the monotonic clock."""
+    """A hold or a wait, in nanoseconds of the monotonic clock. A hold began after the look `unseen`; both ended after the
+    look `seen`."""
 
     party: Party
     ref: int
     waits: bool
+    unseen: int
     begin: int
+    seen: int
     end: int
     looks: int
     more: dict[str, Any]  # what else is told of it
@@ -204,7 +207,7 @@ class Observer:
     ) -> None:
         slice_ = self.open.get(key)
         if slice_ is None:
-            slice_ = Slice(party, ref, waits, begin, begin, 0, more)
+            slice_ = Slice(party, ref, waits, self.last, begin, begin, begin, 0, more)
             self.name(party)
         slice_.looks += 1
         seen[key] = slice_
@@ -215,6 +218,8 @@ class Observer:
             if key not in seen:
                 slice_.end = now
                 self.recording.slices.append(slice_)
+        for slice_ in seen.values():
+            slice_.seen = now
         self.open = seen
 
     def name(self, party: Party) -> None:

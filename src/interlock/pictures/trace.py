@@ -85,7 +85,7 @@ class _Trace:
                 yield {**self.slice(slice_, self.locks, track), "name": self.told(slice_.party)}
         for actor, ours in by_party.items():
             if actor.token:
-                settle(ours, 2 * self.recording.interval)
+                settle(ours)
             for slice_, lane in lanes(ours):
                 yield self.slice(slice_, self.pids[actor.slot, actor.started], self.thread_track(actor, lane))
 
@@ -170,17 +170,18 @@ class _Trace:
                     yield {"ph": "M", "name": f"process_{what}", "ts": 0, "pid": pid, "tid": 0, "args": args}
 
 
-def settle(slices: list[Slice], slack: int) -> None:
-    """What a look can only tell to its interval, a thread's own waits tell exactly: while it waits it does nothing else. So
-    what was over when a look saw it wait was over when the wait began, and what it has by then it has had since before."""
+def settle(slices: list[Slice]) -> None:
+    """A thread's own waits tell exactly what looks tell only to their interval: while it waits it does nothing else. So
+    what was last seen before it began to wait was over by then, and what was first seen after that it has had since before.
+    """
     slices.sort(key=lambda each: (each.begin, -each.end))
     going: list[Slice] = []
     for each in slices:
         going = [other for other in going if other.end > each.begin]
         for other in going:
-            if each.waits and other.end < each.end and other.end - each.begin <= slack:
+            if each.waits and other.seen <= each.begin:
                 other.end = each.begin
-            elif other.waits and other.end < each.end and each.begin - other.begin <= slack:
+            elif other.waits and each.unseen <= other.begin and other.end < each.end:
                 each.begin = other.begin
         going.append(each)
 
