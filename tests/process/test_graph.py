@@ -158,6 +158,38 @@ def test_tasks_of_one_thread_are_parties_of_their_own(space):
         assert sum("task" in lines[1] for lines in dot.boxes.values()) == 2
 
 
+def test_tasks_that_want_what_only_processes_have(space):
+    code = """
+        import asyncio, interlock
+        async def main():
+            await asyncio.gather(*[interlock.Lock("orders").acquire_async() for _ in range(3)])
+        asyncio.run(main())
+    """
+    with space.Lock("orders"), Program(code) as program:
+        until(lambda: len(space.wait_graph()) == 3)
+        dot = Dot(drawn())
+        (lines,) = [lines for lines in dot.boxes.values() if str(program.pid) in lines[1]]
+        assert lines[1] == f"process {program.pid}, some task"
+        assert dot.label[1].startswith("3 wait for 1 object;")
+
+
+def test_threads_are_told_apart(space):
+    """By their names, as far as the kernel knows these, else by their numbers."""
+    lock = space.Lock("orders")
+    with lock:
+        waiting = [sleeping(lock.acquire, timeout=HANG_SECONDS) for _ in range(2)]
+        until(lambda: len(lock.waiters) == 2)
+        with open(f"/proc/self/task/{waiting[0].native_id}/comm", "w") as name:
+            name.write("sorter")
+        lines = {lines[1] for lines in Dot(drawn()).boxes.values()}
+    assert f"process {os.getpid()}, thread sorter"[:29] in {line[:29] for line in lines}
+    assert f"process {os.getpid()}, thread {waiting[1].native_id}"[:29] in {line[:29] for line in lines}
+    until(lambda: any(not task.is_alive() for task in waiting))
+    lock.release()
+    for task in waiting:
+        task.result()
+
+
 def test_many_waiters_are_counted(space):
     lock = space.Lock("orders")
     with lock:
@@ -215,7 +247,7 @@ def shown(name):
     from interlock.cli import plain
 
     text = plain(name)
-    return text if len(text) <= 30 else f"{text[:29]}…"
+    return text if len(text) <= 32 else f"{text[:31]}…"
 
 
 def test_to_a_file(space, directory):

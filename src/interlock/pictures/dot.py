@@ -11,9 +11,10 @@ RED = "#c62828"
 
 
 def dot(graph: Graph) -> str:
+    title = quoted([graph.title, f"{graph.summary}; dashed: is held by"])
     lines = [
         "digraph waits {",
-        f"  label={quoted([graph.title, f'{graph.summary}; dashed: is held by'])}; labelloc=t; rankdir=LR;",
+        f"  rankdir={'TB' if graph.circles else 'LR'}; label={title}; labelloc=t;",
         '  node [fontname="monospace", fontsize=11, style="filled,rounded", fillcolor=white]; edge [color="#455a64"];',
     ]
     for number, box in enumerate(graph.boxes):

@@ -12,7 +12,7 @@ from interlock.cli.show import ago
 from interlock.cli.table import OWNED, RWLOCK, clip
 from interlock.errors import KINDS, count
 from interlock.pictures import short
-from interlock.records import owner_of
+from interlock.records import Owner, owner_of
 from interlock.watch import circles
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from interlock.space import Space
 
-TEXT_MOST = 30  # characters in a line of a box; the whole is in its title
+TEXT_MOST = 32  # characters in a line of a box; the whole is in its title
 WAITERS_MOST = 24  # boxes of those who only wait, for each object; the others are a number
 
 
@@ -145,9 +145,11 @@ class _Drawing:
         if number is None:
             number = self.numbers[mark] = len(self.graph.boxes)
             who = owner_of(*figures)
-            thread = f", thread {who.thread_name or who.thread_id}" if who.thread_id and who.thread_id != who.pid else ""
+            thread = f", thread {thread_of(who)}" if who.thread_id not in (0, who.pid) else ""
             if mark in self.tasks:
-                thread = f", a task in thread {who.thread_name or who.thread_id}"
+                thread = f", a task{thread}"
+            elif row is not None and not mark[1]:
+                thread = ", some task"  # which one is not known: it is the process that will have it
             dead = "" if self.processes.get(mark[0], (0, "", "", 0, True))[4] else ", dead"
             host = f" on {who.host}" if who.host and who.host != os.uname().nodename else ""
             lines = [short(who.program), f"process {who.pid}{host}{thread}{dead}"]
@@ -180,3 +182,9 @@ class _Drawing:
             self.known[tail, head, has] = Arrow(tail, head, has)
             self.graph.arrows.append(self.known[tail, head, has])
         return self.known[tail, head, has]
+
+
+def thread_of(who: Owner) -> str | int:
+    """A thread's name, if it has one of its own, else its number."""
+    main = owner_of(who.pid, who.pid, "", "", 0, 0).thread_name
+    return who.thread_id if who.thread_name in (None, main) else who.thread_name
