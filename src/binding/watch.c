@@ -96,8 +96,8 @@ static bool holders_rows(il_space *space, const il_waiting *waiting, PyObject **
 }
 
 /* (key, party, since, name, kind, for a notice, holders, reference, mark, holders' marks); the key is the wait's own. A mark is
- * (slot, token), which tells parties from each other. A thread that sleeps has the low half of its token alone, its number: whatever of
- * it owns, a task of its loop too, sleeps with it. */
+ * (slot, token), which tells parties from each other. A thread that sleeps has the low half of its token alone, its number: whatever
+ * of it owns, a task of its loop too, sleeps with it. */
 static PyObject *waiting_row(il_space *space, const il_waiting *waiting)
 {
     uint8_t kind;
