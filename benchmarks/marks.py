@@ -66,6 +66,8 @@ def marks(results: dict[str, Rows]) -> Iterator[Mark]:
         yield Mark(
             "acquire+release while another process looks 20 times a second, by that while none does", ratio, True, 1.03
         )
+        ratio = rows["recorded"]["pair_ns"] / rows["nobody looks"]["pair_ns"]
+        yield Mark("acquire+release while `interlock record` looks, by that while nobody does", ratio, True, 1.03)
     for name, row in results.get("listing", {}).items():
         yield Mark(f"`{name.partition(',')[0]}` of 100,000 names, ms", row["command_ms"], True, 500)
     if "permits" in results:

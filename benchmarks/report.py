@@ -68,7 +68,7 @@ HEADINGS = {
     "tasks_free": "In asyncio, nobody waiting",
     "tasks_handoff": "From a release in another process until a waiter goes on",
     "tasks_waiting": "10,000 tasks wait for",
-    "watched": "A lock that nobody else wants, looked at by another process",
+    "watched": "A lock that nobody else wants, looked at or recorded by another process",
 }
 
 

@@ -341,8 +341,10 @@ int tell_own_lock(Handle *self, il_wait *wait);
 
 /* An owner as interlock.records.owner_of takes it: (pid, thread, program, host, since, died), the last two in ns or 0. */
 PyObject *owner_row(const il_owner *owner, uint64_t died_ns);
-/* _look() and _portions() of a Space (look.c); _waits(), _cycles() and _processes() (watch.c). */
+/* _look(), _glance() and _portions() of a Space (look.c); _named(), _waits(), _cycles() and _processes() (watch.c). */
 PyObject *space_look(PyObject *object, PyObject *given);
+PyObject *space_glance(PyObject *object, PyObject *unused);
+PyObject *space_named(PyObject *object, PyObject *ref);
 PyObject *space_portions(PyObject *object, PyObject *unused);
 PyObject *space_waits(PyObject *object, PyObject *unused);
 PyObject *space_cycles(PyObject *object, PyObject *unused);

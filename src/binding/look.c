@@ -76,6 +76,42 @@ PyObject *space_look(PyObject *object, PyObject *given)
     return row;
 }
 
+/* _glance() -> (reference, kind, slot of the owner, its token, depth, fence), of each name; slot 0: nobody has it just now. */
+PyObject *space_glance(PyObject *object, PyObject *Py_UNUSED(unused))
+{
+    SpaceObject *self = (SpaceObject *)object;
+    il_space *segment = segment_of(self);
+    il_glance *found = NULL;
+    uint32_t room = 0, count;
+    if (segment == NULL)
+        return NULL;
+    while ((count = il_table_glance(segment, found, room)) > room) {
+        room = count + 64;
+        il_glance *more = PyMem_Realloc(found, room * sizeof *found);
+        if (more == NULL) {
+            PyMem_Free(found);
+            return PyErr_NoMemory();
+        }
+        found = more;
+    }
+    PyObject *rows = NULL;
+    if (il_load_relaxed(&segment->wiped))
+        raise_code(state_of(Py_TYPE(self)), IL_WIPED, self, NULL, NULL, 0);
+    else
+        rows = PyList_New(count);
+    for (uint32_t i = 0; rows != NULL && i < count; i++) {
+        PyObject *row = Py_BuildValue("KBIKIK", (unsigned long long)found[i].ref, found[i].kind,
+                                      found[i].holder != 0 ? found[i].half & IL_OWNER : 0, (unsigned long long)found[i].holder,
+                                      found[i].depth, (unsigned long long)found[i].fence);
+        if (row == NULL)
+            Py_CLEAR(rows);
+        else
+            PyList_SET_ITEM(rows, (Py_ssize_t)i, row);
+    }
+    PyMem_Free(found);
+    return rows;
+}
+
 /* _portions() -> (reference, slot, how many), of what each process has of RWLocks and BoundedSemaphores. */
 PyObject *space_portions(PyObject *object, PyObject *Py_UNUSED(unused))
 {

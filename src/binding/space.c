@@ -287,6 +287,8 @@ static PyMethodDef space_methods[] = {
     {"_break", space_break, METH_O, NULL},
     {"_list", space_list, METH_NOARGS, NULL},
     {"_look", space_look, METH_O, NULL},
+    {"_glance", space_glance, METH_NOARGS, NULL},
+    {"_named", space_named, METH_O, NULL},
     {"_portions", space_portions, METH_NOARGS, NULL},
     {"_describe", space_describe, METH_NOARGS, NULL},
     {"_waits", space_waits, METH_NOARGS, NULL},

@@ -41,6 +41,20 @@ static PyObject *name_of(il_space *space, il_ref ref, uint8_t *kind)
     return PyUnicode_DecodeUTF8(name, whole ? length : 0, "replace");
 }
 
+/* _named(reference) -> (name, kind); ("", 0) if the name has moved on. */
+PyObject *space_named(PyObject *object, PyObject *given)
+{
+    il_space *space = segment_of((SpaceObject *)object);
+    uint64_t ref = space != NULL ? PyLong_AsUnsignedLongLong(given) : 0;
+    uint8_t kind;
+    if (space == NULL || PyErr_Occurred())
+        return NULL;
+    if ((uint32_t)ref >= il_cells_of_levels(il_load_acquire(&space->header->levels)))
+        return Py_BuildValue("sI", "", IL_KIND_NONE);
+    PyObject *name = name_of(space, ref, &kind);
+    return name != NULL ? Py_BuildValue("NB", name, kind) : NULL;
+}
+
 static PyObject *party_row(il_space *space, uint32_t slot, uint64_t agent)
 {
     il_owner owner;
@@ -59,34 +73,47 @@ static uint64_t wall_ns(uint64_t monotonic_ns)
     return monotonic_ns + il_load_relaxed(&ahead);
 }
 
-static PyObject *holders_rows(il_space *space, const il_waiting *waiting)
+static PyObject *mark(uint32_t slot, uint64_t token)
+{
+    return Py_BuildValue("IK", slot, (unsigned long long)token);
+}
+
+/* Those who have what is waited for, as rows, and as marks. */
+static bool holders_rows(il_space *space, const il_waiting *waiting, PyObject **rows, PyObject **marks)
 {
     il_holding holders[IL_CYCLE_MOST];
     uint32_t count = il_holders(space, waiting, holders, IL_CYCLE_MOST);
-    PyObject *rows = PyTuple_New(count);
-    for (uint32_t i = 0; rows != NULL && i < count; i++) {
-        PyObject *row = party_row(space, holders[i].slot, holders[i].agent);
-        if (row == NULL)
-            Py_CLEAR(rows);
-        else
-            PyTuple_SET_ITEM(rows, (Py_ssize_t)i, row);
+    *rows = PyTuple_New(count);
+    *marks = PyTuple_New(count);
+    bool made = *rows != NULL && *marks != NULL;
+    for (uint32_t i = 0; made && i < count; i++) {
+        PyObject *row = party_row(space, holders[i].slot, holders[i].agent), *own = mark(holders[i].slot, holders[i].agent);
+        made = row != NULL && own != NULL;
+        PyTuple_SET_ITEM(*rows, (Py_ssize_t)i, row);
+        PyTuple_SET_ITEM(*marks, (Py_ssize_t)i, own);
     }
-    return rows;
+    return made;
 }
 
-/* (key, party, since, name, kind, for a notice, holders); the key is the wait's own. */
+/* (key, party, since, name, kind, for a notice, holders, reference, mark, holders' marks); the key is the wait's own. A mark is
+ * (slot, token), which tells parties from each other. A thread that sleeps has the low half of its token alone, its number: whatever
+ * of it owns, a task of its loop too, sleeps with it. */
 static PyObject *waiting_row(il_space *space, const il_waiting *waiting)
 {
     uint8_t kind;
     PyObject *name = name_of(space, waiting->wanted, &kind), *party = party_row(space, waiting->slot, waiting->agent);
-    PyObject *holders = holders_rows(space, waiting), *row = NULL;
-    if (name != NULL && party != NULL && holders != NULL)
-        row = Py_BuildValue("(IK)OKOBOO", waiting->record, (unsigned long long)waiting->since_ns, party,
+    PyObject *own = mark(waiting->slot, waiting->manner & IL_MANNER_SLEEPS ? (uint32_t)waiting->agent : waiting->agent);
+    PyObject *holders, *marks, *row = NULL;
+    if (holders_rows(space, waiting, &holders, &marks) && name != NULL && party != NULL && own != NULL)
+        row = Py_BuildValue("(IK)OKOBOOKOO", waiting->record, (unsigned long long)waiting->since_ns, party,
                             (unsigned long long)wall_ns(waiting->since_ns), name, kind,
-                            waiting->manner & IL_MANNER_NOTICE ? Py_True : Py_False, holders);
+                            waiting->manner & IL_MANNER_NOTICE ? Py_True : Py_False, holders, (unsigned long long)waiting->wanted,
+                            own, marks);
     Py_XDECREF(name);
     Py_XDECREF(party);
+    Py_XDECREF(own);
     Py_XDECREF(holders);
+    Py_XDECREF(marks);
     return row;
 }
 

@@ -207,6 +207,17 @@ typedef struct il_entry {
 /* Copies the named cells of one stripe into `entries`, up to `room`. Returns how many there are, or a code. */
 int il_table_list(il_space *space, uint32_t stripe, il_entry *entries, int room, il_wait *wait);
 
+/* Who has what, of a named cell at one moment. */
+typedef struct il_glance {
+    il_ref ref;
+    uint64_t fence, holder; /* its token; 0: nobody has it, or it is being taken or given back */
+    uint32_t half, depth;
+    uint8_t kind;
+} il_glance;
+
+/* Copies that of all named cells, up to `room`. Locks nothing: names that move meanwhile are left out. Returns how many. */
+uint32_t il_table_glance(il_space *space, il_glance *found, uint32_t room);
+
 /* What a cell says of its object. */
 typedef struct il_facts {
     il_ref ref;

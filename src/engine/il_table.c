@@ -568,6 +568,34 @@ int il_table_list(il_space *space, uint32_t stripe, il_entry *entries, int room,
     return count;
 }
 
+uint32_t il_table_glance(il_space *space, il_glance *found, uint32_t room)
+{
+    /* Acquire: pairs with the release of whoever adds a level. */
+    uint32_t cells = il_cells_of_levels(il_load_acquire(&space->header->levels)), used = 0;
+    for (uint32_t i = 0; i < cells; i++) {
+        if (il_load_relaxed(&space->tags[i]) == 0)
+            continue;
+        il_cell *cell = &space->cells[i];
+        uint64_t word = il_load_acquire(&cell->mutex.word);
+        il_glance one = {.ref = (word & IL_GENERATION) | i,
+                         .fence = il_load_relaxed(&cell->mutex.fence),
+                         .holder = il_load_relaxed(&cell->mutex.holder),
+                         .half = (uint32_t)word,
+                         .depth = il_load_relaxed(&cell->mutex.depth),
+                         .kind = il_load_relaxed(&cell->kind)};
+        il_fence(); /* the copy before the second look */
+        uint64_t again = il_load_relaxed(&cell->mutex.word);
+        if (one.kind == IL_KIND_NONE || (word & IL_FILLING) || (again & (IL_GENERATION | IL_FILLING)) != (word & IL_GENERATION))
+            continue;
+        if (((word ^ again) & IL_OWNER) != 0 || (word & IL_OWNER) == 0)
+            one.holder = 0;
+        if (used < room)
+            found[used] = one;
+        used++;
+    }
+    return used;
+}
+
 bool il_holds(const il_space *space)
 {
     uint32_t slot = il_self(space), cells = il_cells_of_levels(il_load_acquire(&space->header->levels));

@@ -75,8 +75,8 @@ def _party(who: Waiting | Owner) -> str:
     return f"process {who.pid}{thread} ({who.program})"
 
 
-def _waiting(row: tuple[Any, ...]) -> Waiting:
-    _, party, since_ns, name, kind, notice, holders = row
+def waiting_of(row: tuple[Any, ...]) -> Waiting:
+    _, party, since_ns, name, kind, notice, holders, *_ = row
     who = owner_of(*party)
     return Waiting(
         name=name,
@@ -94,7 +94,7 @@ def _waiting(row: tuple[Any, ...]) -> Waiting:
 
 def waits(space: native.Space) -> list[Waiting]:
     """Those who wait for anything in the space, the longest first."""
-    return sorted(map(_waiting, space._waits()), key=lambda each: each.since)
+    return sorted(map(waiting_of, space._waits()), key=lambda each: each.since)
 
 
 def waiters(handle: native.Handle) -> list[Waiting]:
@@ -111,9 +111,13 @@ def processes(space: native.Space) -> list[Process]:
 
 
 def deadlocks(space: native.Space) -> list[tuple[Waiting, ...]]:
+    return [tuple(map(waiting_of, rows)) for rows in circles(space)]
+
+
+def circles(space: native.Space) -> list[list[tuple[Any, ...]]]:
     """Each cycle once: if it is there in two looks, its parties have waited, and kept what they have, all along."""
     seen = [_by_parties(space._cycles()) for _ in range(2)]
-    return [tuple(map(_waiting, rows)) for parties, rows in seen[1].items() if parties in seen[0]]
+    return [rows for parties, rows in seen[1].items() if parties in seen[0]]
 
 
 def _by_parties(cycles: Iterable[list[tuple[Any, ...]]]) -> dict[frozenset[Any], list[tuple[Any, ...]]]:
@@ -134,7 +138,7 @@ def describe(cycle: Sequence[Waiting]) -> str:
 
 def tell(handle: native.Handle, rows: list[tuple[Any, ...]], logs: bool, raises: bool) -> None:
     """What the extension calls for a deadlock that the caller is part of. Raises DeadlockDetected if it is the victim."""
-    cycle = tuple(map(_waiting, rows))
+    cycle = tuple(map(waiting_of, rows))
     text = describe(cycle)
     if logs:
         logger.warning("deadlock in %s: %s", handle.space.path, text)

@@ -159,6 +159,16 @@ static void listing(void)
         total += count;
     }
     CHECK(total == COUNT);
+    static il_glance glances[COUNT];
+    int held = 0;
+    CHECK(il_table_glance(space, NULL, 0) == COUNT && il_table_glance(space, glances, COUNT) == COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        bool has = glances[i].holder != 0;
+        held += has;
+        CHECK(glances[i].kind == IL_KIND_LOCK && has == ((glances[i].half & IL_OWNER) != 0));
+        CHECK(glances[i].fence == il_ref_cell(space, glances[i].ref)->fence_base + has);
+    }
+    CHECK(held == (COUNT + 2) / 3);
     il_wait wait = {.deadline_ns = IL_FOREVER};
     il_facts none;
     CHECK_CODE(il_table_look(space, "nobody made it", 14, &wait, &none), IL_ABSENT);

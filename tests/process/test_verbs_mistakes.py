@@ -12,7 +12,15 @@ from tests.cli import UNUSABLE, cli, environment, unusable_space
 from tests.process.test_run_mistakes import says
 from tests.support import HANG_SECONDS
 
-VERBS = [("list",), ("list", "--json"), ("show", "orders"), ("unlink", "orders")]
+VERBS = [
+    ("list",),
+    ("list", "--json"),
+    ("show", "orders"),
+    ("unlink", "orders"),
+    ("graph",),
+    ("graph", "orders", "--format", "svg"),
+    ("record", "-o", "-"),
+]
 WRONG = {
     ("list", "--bogus"): "unrecognized arguments: --bogus",
     ("list", "orders"): "unrecognized arguments: orders",
@@ -22,6 +30,13 @@ WRONG = {
     ("top", "--interval", "inf"): "not 'inf'",
     ("top", "--interval", "x\n"): "not 'x\\n'",
     ("top", "orders"): "unrecognized arguments: orders",
+    ("graph", "--format", "png"): "--format: invalid choice: 'png'",
+    ("graph", "--match"): "--match: expected one argument",
+    ("record", "--seconds", "0"): "--seconds: seconds from 0.01 to 86400, not '0'",
+    ("record", "--seconds", "1e3"): "not '1e3'",
+    ("record", "--interval", "0.5"): "--interval: milliseconds from 1 to 60000, not '0.5'",
+    ("record", "--interval", "\u0661"): "not '\u0661'",
+    ("record", "orders"): "unrecognized arguments: orders",
     ("unlink",): "the following arguments are required: NAME",
     ("unlink", "--force", "a"): "unrecognized arguments: --force",
     ("show",): "the following arguments are required: NAME",

@@ -10,6 +10,7 @@ import shutil
 import pytest
 
 from tests.cli import INTERLOCK
+from tests.pictures import Drawn
 from tests.scenarios.running import EXAMPLES, Running, command, readme, run
 from tests.support import Program
 
@@ -62,6 +63,14 @@ def test_asyncio_workers(directory, tmp_path):
         for (number, begins), end in zip(events[::2], events[1::2], strict=True):
             assert (begins, end) == ("begins", (number, "stopped" if number == 7 else "done")), customer
     assert sorted(number for events in journal.values() for number, _ in events[::2]) == list(range(60))
+
+
+def test_shop(directory, tmp_path):
+    assert run(command("shop"), tmp_path) == "1 deadlock, drawn in deadlock.svg\n"
+    picture = Drawn((tmp_path / "deadlock.svg").read_text())
+    locks = {lines[0] for lines in picture.red if lines[1].startswith("Lock")}
+    assert locks == {"orders", "stock", "invoices"}
+    assert len(picture.red) == 6
 
 
 def test_fork_inside_with(directory, tmp_path):
