@@ -30,14 +30,18 @@ Exit status: 0, also if nobody waits; 1 if one of the names is unknown; 64 for w
 ENDINGS = {".dot": "dot", ".gv": "dot", ".svg": "svg"}
 
 
+def parser() -> Parser:
+    made = Parser("graph", DESCRIPTION, EPILOG)
+    made.add_argument("names", metavar="NAME", nargs="*", help="what to draw; without any, all that somebody waits for")
+    made.add_argument("--match", metavar="PATTERN", help="also the names that match it, as file names match a shell's")
+    made.add_argument("--held", action="store_true", help="also what somebody has and nobody waits for")
+    made.add_argument("--format", choices=("dot", "svg"), help="without this, as the file's name ends, else dot")
+    made.add_argument("-o", "--output", metavar="FILE", default="-", help="where to; -, or without this, stdout")
+    return made
+
+
 def main(arguments: list[str]) -> int:
-    parser = Parser("graph", DESCRIPTION, EPILOG)
-    parser.add_argument("names", metavar="NAME", nargs="*", help="what to draw; without any, all that somebody waits for")
-    parser.add_argument("--match", metavar="PATTERN", help="also the names that match it, as file names match a shell's")
-    parser.add_argument("--held", action="store_true", help="also what somebody has and nobody waits for")
-    parser.add_argument("--format", choices=("dot", "svg"), help="without this, as the file's name ends, else dot")
-    parser.add_argument("-o", "--output", metavar="FILE", default="-", help="where to; -, or without this, stdout")
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     end_as_others_do()
     form = given.format or ENDINGS.get(os.path.splitext(given.output)[1].lower(), "dot")
     return answer(given.space, lambda space: graph(space, given.names, given.match, given.held, form, given.output))

@@ -56,23 +56,25 @@ def number(low: float, high: float, what: str) -> Callable[[str], float]:
     return read
 
 
-def main(arguments: list[str]) -> int:
-    parser = Parser("record", DESCRIPTION, EPILOG)
-    parser.add_argument(
-        "-o", "--output", metavar="FILE", default="trace.json", help="without this, trace.json; - for stdout"
-    )
-    parser.add_argument("--seconds", metavar="N", type=number(0.01, 86400, "seconds"), help="without this, until Ctrl-C")
-    parser.add_argument(
+def parser() -> Parser:
+    made = Parser("record", DESCRIPTION, EPILOG)
+    made.add_argument("-o", "--output", metavar="FILE", default="trace.json", help="without this, trace.json; - for stdout")
+    made.add_argument("--seconds", metavar="N", type=number(0.01, 86400, "seconds"), help="without this, until Ctrl-C")
+    made.add_argument(
         "--interval",
         metavar="MS",
         type=number(1, 60000, "milliseconds"),
         default=10.0,
         help="between looks; without this, 10",
     )
-    parser.add_argument(
+    made.add_argument(
         "--match", metavar="PATTERN", default="*", help="only names that match, as file names match a shell's"
     )
-    given = parser.parse_args(arguments)
+    return made
+
+
+def main(arguments: list[str]) -> int:
+    given = parser().parse_args(arguments)
     end_as_others_do()
     return answer(given.space, lambda space: record(space, given))
 
