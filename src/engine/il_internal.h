@@ -26,6 +26,17 @@ enum { IL_STRIPE_HOLDER = 1 };
 int il__object_lock(il_space *space, il_ref ref, const il_wait *wait);
 void il__object_unlock(il_space *space, il_ref ref);
 
+/* Index of the first of the cells that a hash can have in a level. Buckets of all levels with one hash share the stripe,
+ * because a bucket's number modulo IL_STRIPES is the stripe's. */
+uint32_t il__bucket_of(uint64_t hash, uint32_t level);
+/* Locks the stripe of a hash: IL_OK; IL_WIPED; and what il_mutex_lock returns. */
+int il__stripe_lock(il_space *space, uint64_t hash, il_wait *wait);
+/* Finds the cell of a name, whatever its kind, and locks its stripe. IL_OK; IL_ABSENT, and what il__stripe_lock returns: nothing is
+ * locked then. */
+int il__name_lock(il_space *space, const char *name, size_t length, il_wait *wait, uint32_t *index);
+/* Unlocks it. The code that it is given, unless the space was wiped meanwhile. */
+int il__name_unlock(il_space *space, uint32_t index, int code);
+
 /* A wait for a lock of the engine's own, for one who waits for an object. Such a lock is held for a moment only, so that even a
  * try has patience with it, but not for ever: its holder may have been stopped. */
 il_wait il__wait_inside(const il_wait *wait);

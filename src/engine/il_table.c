@@ -26,9 +26,7 @@ static uint32_t tag_of(uint64_t hash)
     return (uint32_t)(hash >> 32) | 1u;
 }
 
-/* Index of the first of the cells that a hash can have in a level. Buckets of all levels with one hash share the stripe,
- * because a bucket's number modulo IL_STRIPES is the stripe's. */
-static uint32_t bucket_of(uint64_t hash, uint32_t level)
+uint32_t il__bucket_of(uint64_t hash, uint32_t level)
 {
     uint32_t buckets = (uint32_t)IL_STRIPES << (2 * level);
     return il_cells_of_levels(level) + IL_WAYS * ((uint32_t)hash & (buckets - 1));
@@ -231,7 +229,7 @@ static void fill(il_space *space, uint32_t index, uint64_t key, uint64_t hash, c
 static uint32_t search(const il_space *space, uint64_t hash, const char *name, size_t length, uint32_t levels)
 {
     for (uint32_t level = 0; level < levels; level++) {
-        uint32_t first = bucket_of(hash, level);
+        uint32_t first = il__bucket_of(hash, level);
         for (uint32_t i = first; i < first + IL_WAYS; i++) {
             if (il_load_relaxed(&space->tags[i]) != tag_of(hash))
                 continue;
@@ -248,7 +246,7 @@ static uint32_t search(const il_space *space, uint64_t hash, const char *name, s
 static uint32_t find_room(il_space *space, uint64_t hash, uint32_t levels, bool evict, uint64_t *key)
 {
     for (uint32_t level = 0; level < levels; level++) {
-        uint32_t first = bucket_of(hash, level);
+        uint32_t first = il__bucket_of(hash, level);
         for (uint32_t i = first; i < first + IL_WAYS; i++) {
             if (il_load_relaxed(&space->tags[i]) == 0 && seize(space, &space->cells[i], 0, key))
                 return i;
@@ -256,7 +254,7 @@ static uint32_t find_room(il_space *space, uint64_t hash, uint32_t levels, bool 
     }
     /* Evict at random, the high levels first: a name in use every day is more likely to live in a low one. */
     for (uint32_t level = levels; evict && level-- > 0;) {
-        uint32_t first = bucket_of(hash, level), start = (uint32_t)(hash >> 40);
+        uint32_t first = il__bucket_of(hash, level), start = (uint32_t)(hash >> 40);
         for (uint32_t i = 0; i < IL_WAYS; i++) {
             uint32_t index = first + (start + i) % IL_WAYS;
             il_cell *cell = &space->cells[index];
@@ -276,7 +274,7 @@ static bool in_use(il_space *space, const il_cell *cell)
            (cell->user_slot == il_self(space) || il_slot_alive(space, cell->user_slot) != 0);
 }
 
-static int lock_stripe(il_space *space, uint64_t hash, il_wait *wait)
+int il__stripe_lock(il_space *space, uint64_t hash, il_wait *wait)
 {
     /* Only when to stop counts here: the wait for a stripe is not a wait for the object. */
     il_wait own = {.deadline_ns = wait->deadline_ns, .restless = wait->restless};
@@ -290,13 +288,32 @@ static int lock_stripe(il_space *space, uint64_t hash, il_wait *wait)
     return code;
 }
 
+int il__name_lock(il_space *space, const char *name, size_t length, il_wait *wait, uint32_t *index)
+{
+    uint64_t hash = il__hash(space->header->hash_key, name, length);
+    int code = il__stripe_lock(space, hash, wait);
+    if (code != IL_OK)
+        return code;
+    *index = search(space, hash, name, length, il_load_acquire(&space->header->levels));
+    if (*index != UINT32_MAX)
+        return IL_OK;
+    il_mutex_unlock(space, stripe_of(space, hash), 0, 0);
+    return il_load_relaxed(&space->wiped) ? IL_WIPED : IL_ABSENT;
+}
+
+int il__name_unlock(il_space *space, uint32_t index, int code)
+{
+    il_mutex_unlock(space, stripe_of(space, space->cells[index].hash), 0, 0);
+    return il_load_relaxed(&space->wiped) ? IL_WIPED : code;
+}
+
 int il_table_resolve(il_space *space, const char *name, size_t length, uint8_t kind, uint64_t parameter, il_wait *wait,
                      il_ref *ref, uint8_t *found_kind)
 {
     uint64_t hash = il__hash(space->header->hash_key, name, length), key = 0;
     bool evict = false;
     for (;;) {
-        int code = lock_stripe(space, hash, wait);
+        int code = il__stripe_lock(space, hash, wait);
         if (code != IL_OK)
             return code;
         /* Acquire: pairs with the release in il__segment_grow. */
@@ -350,63 +367,29 @@ int il_table_resolve(il_space *space, const char *name, size_t length, uint8_t k
 int il_table_find(il_space *space, const char *name, size_t length, uint8_t kind, uint64_t parameter, il_wait *wait,
                   il_ref *ref)
 {
-    uint64_t hash = il__hash(space->header->hash_key, name, length);
-    int code = lock_stripe(space, hash, wait);
+    uint32_t index;
+    int code = il__name_lock(space, name, length, wait, &index);
     if (code != IL_OK)
         return code;
-    uint32_t index = search(space, hash, name, length, il_load_acquire(&space->header->levels));
-    if (index == UINT32_MAX || il_load_relaxed(&space->cells[index].kind) != kind ||
-        space->cells[index].parameter != parameter)
+    const il_cell *cell = &space->cells[index];
+    if (il_load_relaxed(&cell->kind) != kind || cell->parameter != parameter)
         code = IL_ABSENT;
     else
-        *ref = (il_load_relaxed(&space->cells[index].mutex.word) & IL_GENERATION) | index;
-    il_mutex_unlock(space, stripe_of(space, hash), 0, 0);
-    return il_load_relaxed(&space->wiped) ? IL_WIPED : code;
+        *ref = (il_load_relaxed(&cell->mutex.word) & IL_GENERATION) | index;
+    return il__name_unlock(space, index, code);
 }
 
 int il_table_parameter(il_space *space, const char *name, size_t length, uint8_t kind, il_wait *wait, uint64_t *parameter)
 {
-    uint64_t hash = il__hash(space->header->hash_key, name, length);
-    int code = lock_stripe(space, hash, wait);
+    uint32_t index;
+    int code = il__name_lock(space, name, length, wait, &index);
     if (code != IL_OK)
         return code;
-    uint32_t index = search(space, hash, name, length, il_load_acquire(&space->header->levels));
-    if (index == UINT32_MAX || il_load_relaxed(&space->cells[index].kind) != kind)
+    if (il_load_relaxed(&space->cells[index].kind) != kind)
         code = IL_ABSENT;
     else
         *parameter = space->cells[index].parameter;
-    il_mutex_unlock(space, stripe_of(space, hash), 0, 0);
-    return il_load_relaxed(&space->wiped) ? IL_WIPED : code;
-}
-
-int il_table_look(il_space *space, const char *name, size_t length, il_wait *wait, il_facts *facts)
-{
-    uint64_t hash = il__hash(space->header->hash_key, name, length);
-    int code = lock_stripe(space, hash, wait);
-    if (code != IL_OK)
-        return code;
-    uint32_t index = search(space, hash, name, length, il_load_acquire(&space->header->levels));
-    if (index == UINT32_MAX) {
-        code = IL_ABSENT;
-    } else {
-        const il_cell *cell = &space->cells[index];
-        uint64_t word = il_load_relaxed(&cell->mutex.word), fence = il_load_relaxed(&cell->mutex.fence);
-        *facts = (il_facts){.ref = (word & IL_GENERATION) | index,
-                            .kind = il_load_relaxed(&cell->kind),
-                            .half = (uint32_t)word,
-                            .depth = il_load_relaxed(&cell->mutex.depth),
-                            .recoveries = il_load_relaxed(&cell->mutex.recoveries),
-                            .parameter = cell->parameter,
-                            .state = il_load_relaxed(&cell->state.permits),
-                            .fence = fence,
-                            .taken = fence - cell->fence_base,
-                            .contended = il_load_relaxed(&cell->mutex.contended),
-                            .waited_ns = il_load_relaxed(&cell->mutex.waited_ns),
-                            .dead_ns = il_load_relaxed(&cell->dead_ns)};
-        il_cell_dead_owner(cell, &facts->dead);
-    }
-    il_mutex_unlock(space, stripe_of(space, hash), 0, 0);
-    return il_load_relaxed(&space->wiped) ? IL_WIPED : code;
+    return il__name_unlock(space, index, code);
 }
 
 /* What its successor is told of an owner who died, or whose lock was broken. */
@@ -438,29 +421,23 @@ static bool can_break(il_cell *cell, uint32_t k)
 
 int il_table_break(il_space *space, const char *name, size_t length, il_wait *wait, il_owner *victim)
 {
-    uint64_t hash = il__hash(space->header->hash_key, name, length);
-    int code = lock_stripe(space, hash, wait);
+    uint32_t index;
+    int code = il__name_lock(space, name, length, wait, &index);
     if (code != IL_OK)
         return code;
-    uint32_t index = search(space, hash, name, length, il_load_acquire(&space->header->levels));
-    if (index == UINT32_MAX) {
-        code = IL_ABSENT;
-    } else {
-        il_cell *cell = &space->cells[index];
-        uint32_t k = (uint32_t)il_load_relaxed(&cell->mutex.word) & IL_OWNER;
-        code = !can_break(cell, k) ? IL_KIND : k != 0 ? IL_OK : IL_NOT_HELD;
-        if (code == IL_OK) {
-            il_slot_describe(space, k, victim);
-            victim->thread = (uint32_t)il_load_relaxed(&cell->mutex.holder);
-            note_owner(space, cell, k);
-            il_store_relaxed(&cell->broken_by, il_load_relaxed(&space->slots[il_self(space)].pid));
-            il_store_relaxed(&cell->broken_epoch, il_load_relaxed(&space->slots[k].epoch));
-            il_store_release(&cell->broken_slot, k);
-            il__mutex_orphan(space, &cell->mutex, k, true);
-        }
+    il_cell *cell = &space->cells[index];
+    uint32_t k = (uint32_t)il_load_relaxed(&cell->mutex.word) & IL_OWNER;
+    code = !can_break(cell, k) ? IL_KIND : k != 0 ? IL_OK : IL_NOT_HELD;
+    if (code == IL_OK) {
+        il_slot_describe(space, k, victim);
+        victim->thread = (uint32_t)il_load_relaxed(&cell->mutex.holder);
+        note_owner(space, cell, k);
+        il_store_relaxed(&cell->broken_by, il_load_relaxed(&space->slots[il_self(space)].pid));
+        il_store_relaxed(&cell->broken_epoch, il_load_relaxed(&space->slots[k].epoch));
+        il_store_release(&cell->broken_slot, k);
+        il__mutex_orphan(space, &cell->mutex, k, true);
     }
-    il_mutex_unlock(space, stripe_of(space, hash), 0, 0);
-    return il_load_relaxed(&space->wiped) ? IL_WIPED : code;
+    return il__name_unlock(space, index, code);
 }
 
 uint32_t il_cell_broken_by(il_space *space, il_cell *cell)
@@ -504,28 +481,24 @@ static int drop(il_space *space, uint32_t index, bool with_data, il_mutex *strip
 }
 
 /* One attempt. IL_BUSY: whoever waits for `ref` is to be roused, and whoever has it to be shown alive, before that is final. */
-static int unlink_once(il_space *space, uint64_t hash, const char *name, size_t length, il_wait *wait, il_ref *ref)
+static int unlink_once(il_space *space, const char *name, size_t length, il_wait *wait, il_ref *ref)
 {
-    int code = lock_stripe(space, hash, wait);
+    uint32_t index;
+    int code = il__name_lock(space, name, length, wait, &index);
     if (code != IL_OK)
         return code;
-    uint32_t index = search(space, hash, name, length, il_load_acquire(&space->header->levels));
-    if (index == UINT32_MAX) {
-        il_mutex_unlock(space, stripe_of(space, hash), 0, 0);
-        return IL_ABSENT;
-    }
-    *ref = (il_load_relaxed(&space->cells[index].mutex.word) & IL_GENERATION) | index;
-    return drop(space, index, true, stripe_of(space, hash));
+    const il_cell *cell = &space->cells[index];
+    *ref = (il_load_relaxed(&cell->mutex.word) & IL_GENERATION) | index;
+    return drop(space, index, true, stripe_of(space, cell->hash));
 }
 
 int il_table_unlink(il_space *space, const char *name, size_t length, il_wait *wait)
 {
-    uint64_t hash = il__hash(space->header->hash_key, name, length);
     il_ref ref = 0;
-    int code = unlink_once(space, hash, name, length, wait, &ref);
+    int code = unlink_once(space, name, length, wait, &ref);
     if (code == IL_BUSY) {
         rouse(space, ref);
-        code = unlink_once(space, hash, name, length, wait, &ref);
+        code = unlink_once(space, name, length, wait, &ref);
     }
     return code;
 }
@@ -534,83 +507,6 @@ int il_table_forget(il_space *space, il_ref ref, bool with_data, il_wait *wait)
 {
     int code = il__object_lock(space, ref, wait);
     return code == IL_OK ? drop(space, (uint32_t)ref, with_data, stripe_of(space, il_ref_cell(space, ref)->hash)) : code;
-}
-
-int il_table_list(il_space *space, uint32_t stripe, il_entry *entries, int room, il_wait *wait)
-{
-    int code = lock_stripe(space, stripe, wait), count = 0;
-    if (code != IL_OK)
-        return code;
-    uint32_t levels = il_load_acquire(&space->header->levels);
-    for (uint32_t level = 0; level < levels; level++) {
-        uint32_t buckets = 1u << (2 * level);
-        for (uint32_t b = 0; b < buckets; b++) {
-            uint32_t first = bucket_of(stripe + (uint64_t)b * IL_STRIPES, level);
-            for (uint32_t i = first; i < first + IL_WAYS; i++) {
-                il_cell *cell = &space->cells[i];
-                if (il_load_relaxed(&space->tags[i]) == 0 || il_load_relaxed(&cell->kind) == IL_KIND_NONE)
-                    continue;
-                if (count < room) {
-                    il_entry *entry = &entries[count];
-                    entry->length = cell->name_length;
-                    memcpy(entry->name, cell->name, cell->name_length);
-                    entry->name[cell->name_length] = '\0';
-                    entry->kind = il_load_relaxed(&cell->kind);
-                    entry->half = (uint32_t)il_load_relaxed(&cell->mutex.word);
-                    entry->fence = il_load_relaxed(&cell->mutex.fence);
-                    entry->ref = (il_load_relaxed(&cell->mutex.word) & IL_GENERATION) | i;
-                }
-                count++;
-            }
-        }
-    }
-    il_mutex_unlock(space, stripe_of(space, stripe), 0, 0);
-    return count;
-}
-
-uint32_t il_table_glance(il_space *space, il_glance *found, uint32_t room)
-{
-    /* Acquire: pairs with the release of whoever adds a level. */
-    uint32_t cells = il_cells_of_levels(il_load_acquire(&space->header->levels)), used = 0;
-    for (uint32_t i = 0; i < cells; i++) {
-        if (il_load_relaxed(&space->tags[i]) == 0)
-            continue;
-        il_cell *cell = &space->cells[i];
-        uint64_t word = il_load_acquire(&cell->mutex.word);
-        il_glance one = {.ref = (word & IL_GENERATION) | i,
-                         .fence = il_load_relaxed(&cell->mutex.fence),
-                         .holder = il_load_relaxed(&cell->mutex.holder),
-                         .half = (uint32_t)word,
-                         .depth = il_load_relaxed(&cell->mutex.depth),
-                         .kind = il_load_relaxed(&cell->kind)};
-        il_fence(); /* the copy before the second look */
-        uint64_t again = il_load_relaxed(&cell->mutex.word);
-        if (one.kind == IL_KIND_NONE || (word & IL_FILLING) || (again & (IL_GENERATION | IL_FILLING)) != (word & IL_GENERATION))
-            continue;
-        if (((word ^ again) & IL_OWNER) != 0 || (word & IL_OWNER) == 0)
-            one.holder = 0;
-        if (used < room)
-            found[used] = one;
-        used++;
-    }
-    return used;
-}
-
-bool il_holds(const il_space *space)
-{
-    uint32_t slot = il_self(space), cells = il_cells_of_levels(il_load_acquire(&space->header->levels));
-    for (uint32_t i = 0; slot != 0 && i < cells; i++) {
-        if ((il_load_relaxed(&space->cells[i].mutex.word) & IL_OWNER) == slot)
-            return true;
-    }
-    uint32_t records = il_records_of_levels(il_load_acquire(&space->header->record_levels));
-    for (uint32_t i = 1; slot != 0 && i < records; i++) {
-        il_record *record = &space->records[i];
-        if (il__record_owner(record) == slot && il_load_relaxed(&record->state) == IL_SHARE &&
-            (il_load_relaxed(&record->count) & IL_PERMITS) != 0) /* what it keeps, nobody has */
-            return true;
-    }
-    return false;
 }
 
 /* Held: byte k. */
