@@ -101,6 +101,9 @@ int capi_perform_quickly(capi_handle *handle, capi_operation operation, void *ar
 
 /* Where the handle's name is now, for questions and releases. IL_OK; IL_ABSENT: nowhere, so nobody has it; or a failure, noted. */
 int capi_present(capi_handle *handle, il_ref *ref);
+/* Gives back, by `give`, wherever the name is now; IL_NOT_HELD if it is nowhere. The code, noted if it is a failure. */
+typedef int (*capi_giving)(capi_handle *handle, il_ref ref, unsigned flags);
+int capi_give_back(capi_handle *handle, capi_giving give, unsigned flags);
 
 /* This process's share of the object, found or made: IL_OK or a code of the engine. */
 int capi_share(capi_handle *handle, il_ref ref, const il_wait *wait, il_share *share);

@@ -148,6 +148,20 @@ int capi_present(capi_handle *handle, il_ref *ref)
     }
 }
 
+int capi_give_back(capi_handle *handle, capi_giving give, unsigned flags)
+{
+    int code = IL_STALE;
+    while (code == IL_STALE) {
+        il_ref ref;
+        code = capi_present(handle, &ref);
+        if (code == IL_OK)
+            code = give(handle, ref, flags);
+        else if (code != IL_ABSENT)
+            return code;
+    }
+    return capi_fail_on(handle, code == IL_ABSENT ? IL_NOT_HELD : code);
+}
+
 int capi_share(capi_handle *handle, il_ref ref, const il_wait *wait, il_share *share)
 {
     *share = capi_kept_share(handle);

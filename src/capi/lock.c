@@ -33,18 +33,9 @@ int interlock_lock_acquire(interlock_lock *lock, int64_t timeout_ns, unsigned fl
     return capi_perform(handle, acquire_once, NULL, &wait, flags, &ref);
 }
 
-static int release(capi_handle *handle, unsigned flags)
+static int release(capi_handle *handle, il_ref ref, unsigned flags)
 {
-    int code = IL_STALE;
-    while (code == IL_STALE) {
-        il_ref ref;
-        code = capi_present(handle, &ref);
-        if (code == IL_OK)
-            code = il_mutex_unlock(handle->space, capi_mutex(handle, ref), il_ref_key(ref), flags);
-        else if (code != IL_ABSENT)
-            return code;
-    }
-    return capi_fail_on(handle, code == IL_ABSENT ? IL_NOT_HELD : code);
+    return il_mutex_unlock(handle->space, capi_mutex(handle, ref), il_ref_key(ref), flags);
 }
 
 int interlock_lock_release(interlock_lock *lock)
@@ -53,12 +44,12 @@ int interlock_lock_release(interlock_lock *lock)
     il_ref ref = il_load_relaxed(&handle->ref);
     if (il_mutex_unlock_fast(capi_mutex(handle, ref), il_ref_key(ref), il_self(handle->space)))
         return INTERLOCK_OK;
-    return release(handle, 0);
+    return capi_give_back(handle, release, 0);
 }
 
 int interlock_lock_release_unrepaired(interlock_lock *lock)
 {
-    return release(&lock->handle, IL_UNLOCK_KEEP_ORPHAN);
+    return capi_give_back(&lock->handle, release, IL_UNLOCK_KEEP_ORPHAN);
 }
 
 int interlock_lock_recovered(interlock_lock *lock, interlock_owner *dead)

@@ -34,28 +34,19 @@ int interlock_rlock_acquire(interlock_rlock *lock, int64_t timeout_ns, unsigned 
     return capi_perform(handle, acquire_once, NULL, &wait, flags, &ref);
 }
 
-static int release(capi_handle *handle, unsigned flags)
+static int release(capi_handle *handle, il_ref ref, unsigned flags)
 {
-    int code = IL_STALE;
-    while (code == IL_STALE) {
-        il_ref ref;
-        code = capi_present(handle, &ref);
-        if (code == IL_OK)
-            code = il_rlock_unlock(handle->space, capi_mutex(handle, ref), il_ref_key(ref), capi_token(), flags);
-        else if (code != IL_ABSENT)
-            return code;
-    }
-    return capi_fail_on(handle, code == IL_ABSENT ? IL_NOT_HELD : code);
+    return il_rlock_unlock(handle->space, capi_mutex(handle, ref), il_ref_key(ref), capi_token(), flags);
 }
 
 int interlock_rlock_release(interlock_rlock *lock)
 {
-    return release(&lock->handle, 0);
+    return capi_give_back(&lock->handle, release, 0);
 }
 
 int interlock_rlock_release_unrepaired(interlock_rlock *lock)
 {
-    return release(&lock->handle, IL_UNLOCK_KEEP_ORPHAN);
+    return capi_give_back(&lock->handle, release, IL_UNLOCK_KEEP_ORPHAN);
 }
 
 int interlock_rlock_recovered(interlock_rlock *lock, interlock_owner *dead)

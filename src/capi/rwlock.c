@@ -206,18 +206,9 @@ int interlock_rwlock_write(interlock_rwlock *lock, int64_t timeout_ns, unsigned 
     return code == IL_OK ? drain(handle, ref, &wait, flags) : code;
 }
 
-static int end_write(capi_handle *handle, unsigned flags)
+static int end_write(capi_handle *handle, il_ref ref, unsigned flags)
 {
-    int code = IL_STALE;
-    while (code == IL_STALE) {
-        il_ref ref;
-        code = capi_present(handle, &ref);
-        if (code == IL_OK)
-            code = il_rwlock_write_unlock(handle->space, ref, flags);
-        else if (code != IL_ABSENT)
-            return code;
-    }
-    return capi_fail_on(handle, code == IL_ABSENT ? IL_NOT_HELD : code);
+    return il_rwlock_write_unlock(handle->space, ref, flags);
 }
 
 int interlock_rwlock_end_write(interlock_rwlock *lock)
@@ -226,12 +217,12 @@ int interlock_rwlock_end_write(interlock_rwlock *lock)
     il_ref ref = il_load_relaxed(&handle->ref);
     if (il_rwlock_write_unlock_fast(capi_mutex(handle, ref), il_ref_key(ref), il_self(handle->space)))
         return INTERLOCK_OK;
-    return end_write(handle, 0);
+    return capi_give_back(handle, end_write, 0);
 }
 
 int interlock_rwlock_end_write_unrepaired(interlock_rwlock *lock)
 {
-    return end_write(&lock->handle, IL_UNLOCK_KEEP_ORPHAN);
+    return capi_give_back(&lock->handle, end_write, IL_UNLOCK_KEEP_ORPHAN);
 }
 
 int interlock_rwlock_downgrade(interlock_rwlock *lock)
