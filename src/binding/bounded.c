@@ -158,7 +158,7 @@ static PyMethodDef bounded_methods[] = {
 
 static PyGetSetDef bounded_getset[] = {
     {"value", bounded_value, NULL,
-     PyDoc_STR("How many permits nobody has. A snapshot: those of a dead process count as taken until somebody needs one."), NULL},
+     PyDoc_STR("How many permits nobody has. A snapshot, in which those of a dead process count as taken until somebody needs one."), NULL},
     {"bound", bounded_bound, NULL, PyDoc_STR("How many permits there are."), NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -532,7 +532,7 @@ static PyMethodDef handle_methods[] = {
 static PyGetSetDef handle_getset[] = {
     {"name", handle_name, NULL, PyDoc_STR("The name, made up for an anonymous object."), NULL},
     {"waiters", handle_waiters, NULL,
-     PyDoc_STR("Who waits for it, the longest first: a list of Waiting. A snapshot of those who have waited for more than\n"
+     PyDoc_STR("Who waits for it, a list of Waiting, the longest first. A snapshot of those who have waited for more than\n"
                "some milliseconds."),
      NULL},
     {NULL, NULL, NULL, NULL, NULL},
@@ -576,13 +576,13 @@ static PyMethodDef locklike_methods[] = {
 };
 
 static PyGetSetDef locklike_getset[] = {
-    {"owner", handle_owner, NULL, PyDoc_STR("Who holds it: an Owner, or None. A snapshot."), NULL},
+    {"owner", handle_owner, NULL, PyDoc_STR("Who holds it, an Owner, or None. A snapshot."), NULL},
     {"fence", handle_fence, NULL,
      PyDoc_STR("The number of the latest acquisition. It rises with every acquisition of this name, in every process:\n"
                "pass it along with writes, so that a store can refuse a former owner's."),
      NULL},
     {"recovered", handle_recovered, NULL,
-     PyDoc_STR("While held: the Owner from whose death this acquisition took over, else None."), NULL},
+     PyDoc_STR("The Owner from whose death this acquisition took over, while it is held; else None."), NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -578,7 +578,7 @@ static PyObject *read_recovered(PyObject *object, void *Py_UNUSED(closure))
 
 static PyGetSetDef read_getset[] = {
     {"recovered", read_recovered, NULL,
-     PyDoc_STR("While reading: the Owner who died writing, if nobody has written in good order since, else None."), NULL},
+     PyDoc_STR("The Owner who died writing, while it is read and if nobody has written in good order since; else None."), NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

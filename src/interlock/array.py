@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Array(Guarded, native.Array, native.RLock):
     """Array(name, typecode_or_type, size_or_initializer, *, lock=True, space=None, on_recover=None)
 
-    An array in shared memory, with a lock of its own:
+    An array in shared memory, with a lock of its own::
 
         grid = interlock.Array("grid", "d", 1_000_000)
         with grid:                              # or grid.get_lock()

@@ -55,7 +55,8 @@ class ObjectInfo:
     """One named object of a space, as Space.objects() lists it.
 
     Attributes:
-        name, kind: "orders", "Lock".
+        name: "orders".
+        kind: "Lock".
         held: whether somebody holds it; a dead owner nobody noticed yet counts.
         waited_for: whether somebody may wait for it.
         orphaned: whether the last owner died holding it and nobody has released it in good order since.

@@ -85,7 +85,7 @@ class RWLock:
         __exit__, __aexit__ = __enter__, __aenter__
 
     def downgrade(self) -> None:
-        """From writing to reading, with nobody in between; `read.release()` ends it. So not inside `with lock.write`:
+        """From writing to reading, with nobody in between; `read.release()` ends it. So not inside `with lock.write`::
 
             lock.write.acquire(); ...; lock.downgrade(); ...; lock.read.release()
 

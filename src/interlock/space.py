@@ -131,7 +131,7 @@ class Space(native.Space):
         return Array(name, typecode_or_type, size_or_initializer, space=self, **options)
 
     def objects(self) -> list[ObjectInfo]:
-        """The objects there are, in no order: a snapshot, stripe by stripe. Anonymous ones too, which say so:
+        """The objects there are, in no order: a snapshot, stripe by stripe. Anonymous ones too, which say so::
 
             [info for info in space.objects() if not info.anonymous]
 

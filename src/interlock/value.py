@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Value(Guarded, native.Value, native.RLock):
     """Value(name, typecode_or_type, *args, lock=True, space=None, on_recover=None)
 
-    A number or another ctypes object in shared memory, with a lock of its own:
+    A number or another ctypes object in shared memory, with a lock of its own::
 
         hits = interlock.Value("hits", "q")
         with hits:                  # or hits.get_lock()

@@ -27,7 +27,8 @@ class Waiting:
     """A thread or task that waits.
 
     Attributes:
-        name, kind: what for: "orders", "Lock".
+        name: of what it waits for, "orders".
+        kind: of what it waits for, "Lock".
         notice: whether it waits to be told something, by a notification, an event, a permit or the other parties of a
             barrier, and not for what somebody has.
         pid, thread_id, thread_name, program, host: as of an Owner. The thread of a task is that of its loop; 0 for tasks

@@ -1,0 +1,44 @@
+"""The directive `commands`: what each command of the command line says of itself."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+
+from interlock.cli import VERBS, module_of
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+
+def help_of(verb: str) -> str:
+    """What `interlock VERB --help` prints."""
+    module = module_of(verb)
+    if verb == "run":
+        return str(module.HELP)
+    os.environ["COLUMNS"] = "100"  # what argparse asks for the width
+    return str(module.parser().format_help())
+
+
+class Commands(Directive):
+    """A section for each command."""
+
+    def run(self) -> list[nodes.Node]:
+        sections: list[nodes.Node] = []
+        for verb, does in VERBS.items():
+            title = f"interlock {verb}"
+            section = nodes.section(ids=[title.replace(" ", "-")], names=[title])
+            section += nodes.title(title, title)
+            section += nodes.paragraph(text=f"{does[0].upper()}{does[1:]}.")
+            section += nodes.literal_block(help_of(verb), help_of(verb), language="text")
+            self.state.document.note_explicit_target(section)
+            sections.append(section)
+        return sections
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_directive("commands", Commands)
+    return {"parallel_read_safe": True}
