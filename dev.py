@@ -4,6 +4,7 @@
     python3 dev.py selftest         prove on this machine what the library is for
     python3 dev.py test             run the tests
     python3 dev.py bench            compare with other locks (see benchmarks/)
+    python3 dev.py docs             build the documentation, and say where it is
     python3 dev.py check            types and style
     python3 dev.py sanitize         the tests, on an extension built with the compiler's sanitizers
 
@@ -23,6 +24,7 @@ COMMANDS = {
     "selftest": ([], ["-m", "interlock", "selftest"]),
     "test": (["test", "scenarios"], ["-m", "pytest"]),
     "bench": (["bench"], ["-m", "benchmarks"]),
+    "docs": (["docs"], ["-m", "docs.build"]),
     "sanitize": (["test", "scenarios"], ["-m", "tests.sanitized"]),
     "check": (["test", "scenarios", "check"], ["-m", "tests.typing.check"]),
 }

@@ -1,7 +1,7 @@
 """Runs the blocks of a page, in order, as its reader would: in a directory and a space of its own.
 
-- `python` blocks run in one Python for the page, and may await; `pycon` blocks, too, and what they print is compared. Those with
-  the caption "First terminal", say, run in a Python of that terminal.
+- `python` blocks run in one Python for the page, and may await; `pycon` blocks, too, and what they print is compared. Those
+  with the caption "First terminal", say, run in a Python of that terminal.
 - A block whose caption is the name of a file is that file.
 - `console` blocks: each line after `$ ` is a command, and what it prints is compared. One that ends with & runs in the
   background until the page is over. After one that fails there must be `echo $?`.

@@ -1,6 +1,6 @@
 """A Python that a page's blocks run in, one after the other: what a reader has typed them into.
 
-Reads a line of JSON for each block, {"source", "doctest", "file", "line"}, and answers each with one: what went wrong, or null.
+Reads a line of JSON for each block, {"source", "doctest", "file", "line"}, and answers with one: what went wrong, or null.
 """
 
 from __future__ import annotations
@@ -61,4 +61,5 @@ def main(asked: TextIO, answers: TextIO) -> None:
 
 if __name__ == "__main__":
     sys.path[0] = ""  # as of a Python that somebody types into
-    main(open(int(sys.argv[1])), open(int(sys.argv[2]), "w"))
+    with open(int(sys.argv[1])) as asked, open(int(sys.argv[2]), "w") as answers:
+        main(asked, answers)

@@ -105,7 +105,9 @@ def check_pod(page: Page) -> None:
     spec = yaml.safe_load((page.directory / "pod.yaml").read_text())["spec"]
     [volume] = spec["volumes"]
     [first] = spec["initContainers"]
-    mounts = {(mount["name"], mount["mountPath"]) for each in (first, *spec["containers"]) for mount in each["volumeMounts"]}
+    mounts = {
+        (mount["name"], mount["mountPath"]) for each in (first, *spec["containers"]) for mount in each["volumeMounts"]
+    }
     [(name, where)] = mounts
     assert name == volume["name"]
     [place] = {each["value"] for container in spec["containers"] for each in container["env"]}
