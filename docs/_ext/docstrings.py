@@ -1,7 +1,7 @@
 """Docstrings as the package writes them, for Sphinx.
 
-What a docstring says of a kind ("Fairness: …", "Fork: …") stands in a line each, and what it says of several arguments at once
-("name, space: as for Lock") in one: enough for help(). Sphinx is given a field for each.
+What a docstring says of a kind ("Fairness: …", "Fork: …") stands in a line each, and what it says of several arguments
+at once ("name, space: as for Lock") in one: enough for help(). Sphinx is given a field for each.
 """
 
 from __future__ import annotations

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +27,12 @@ def holder(space):
         yield program
 
 
+def inside(holder):
+    """The pid that the process in the namespace has for us."""
+    [pid] = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()
+    return int(pid)
+
+
 def test_they_exclude_each_other(space, holder):
     lock = space.Lock("orders")
     assert not lock.acquire(timeout=0.1)
@@ -37,7 +46,7 @@ def test_they_exclude_each_other(space, holder):
 
 def test_a_death_is_noticed(space, holder):
     lock = interlock.Lock("orders", space=space)
-    holder.kill()
+    os.kill(inside(holder), signal.SIGKILL)
     assert lock.acquire(timeout=60)
     assert lock.recovered.pid == 1
     lock.release()
