@@ -16,9 +16,11 @@ copyright = author
 release = version = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "commands", "docstrings"]
-exclude_patterns = ["_ext", "pictures"]
+exclude_patterns = ["_ext", "_static", "pictures"]
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = f"interlock {__version__}"
 html_copy_source = False
 html_show_sphinx = False

@@ -76,7 +76,7 @@ class Lock(native.Lock):
 
 
 class RLock(native.RLock):
-    """multiprocessing.RLock()"""
+    """multiprocessing.RLock(): the thread that has it may take it again, and only that one releases it."""
 
     __slots__ = ()
 
@@ -133,7 +133,7 @@ class BoundedSemaphore(Semaphore):
 
 
 class Event(native.Event):
-    """multiprocessing.Event()"""
+    """multiprocessing.Event(): a flag, clear at first, to wait for."""
 
     __slots__ = ()
 
@@ -181,7 +181,7 @@ class Condition(native.Condition):
 
 
 class Barrier(native.Barrier):
-    """multiprocessing.Barrier(parties, action=None, timeout=None)"""
+    """multiprocessing.Barrier(parties, action=None, timeout=None): parties wait until all are there; timeout in seconds."""
 
     __slots__ = ()
 
@@ -214,26 +214,26 @@ class Barrier(native.Barrier):
 
 
 def Value(typecode_or_type: Any, *args: Any, lock: Any = True, ctx: object = None) -> Any:
-    """multiprocessing.Value(typecode_or_type, *args, lock=True)"""
+    """multiprocessing.Value(): a number or another ctypes object, with its lock."""
     from interlock.value import Value, new_value
 
     return _made(new_value(Value, None, typecode_or_type, args, _checked(lock), fields_first=True))
 
 
 def Array(typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True, ctx: object = None) -> Any:
-    """multiprocessing.Array(typecode_or_type, size_or_initializer, *, lock=True)"""
+    """multiprocessing.Array(): many of one type, with their lock."""
     from interlock.array import Array
 
     return _made(Array(None, typecode_or_type, size_or_initializer, lock=_checked(lock)))
 
 
 def RawValue(typecode_or_type: Any, *args: Any) -> Any:
-    """multiprocessing.RawValue(typecode_or_type, *args)"""
+    """multiprocessing.RawValue(): a Value without a lock."""
     return Value(typecode_or_type, *args, lock=False)
 
 
 def RawArray(typecode_or_type: Any, size_or_initializer: Any) -> Any:
-    """multiprocessing.RawArray(typecode_or_type, size_or_initializer)"""
+    """multiprocessing.RawArray(): an Array without a lock."""
     return Array(typecode_or_type, size_or_initializer, lock=False)
 
 

@@ -31,8 +31,9 @@ class Waiting:
         kind: of what it waits for, "Lock".
         notice: whether it waits to be told something, by a notification, an event, a permit or the other parties of a
             barrier, and not for what somebody has.
-        pid, thread_id, thread_name, program, host: as of an Owner. The thread of a task is that of its loop; 0 for tasks
-            that wait for a kind that does not tell tasks apart.
+        pid, program, host: as of an Owner.
+        thread_id, thread_name: as of an Owner. Of a task, those of its loop's thread; 0 and None for tasks that wait for a
+            kind that does not tell tasks apart.
         since: when the wait began, seconds since the epoch.
         owners: who has it. Several, if readers or permits are waited for.
     """
