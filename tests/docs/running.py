@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 HERE = re.compile(rf"(?<=127\.0\.0\.1:){PORT}|(?<=--port ){PORT}")
 ROOT = Path(__file__).parents[2]
+OURS = re.compile("INTERLOCK_|.*_proxy$", re.IGNORECASE)  # variables that a page's programs do not inherit
 
 # Commands that pages show and that are not run, each with the reason.
 NOT_RUN = {
@@ -112,7 +113,7 @@ class Page:
             script.write_text(f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n')
             script.chmod(0o755)
         self.environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("INTERLOCK_")},
+            **{key: value for key, value in os.environ.items() if not OURS.match(key)},
             "INTERLOCK_DIR": os.environ["INTERLOCK_DIR"],
             "PATH": f"{programs}:{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
             "PYTHONPATH": str(Path(interlock.__file__).parents[1]),
