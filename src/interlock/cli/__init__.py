@@ -15,6 +15,7 @@ VERBS = {
     "break": "take a lock away from whoever holds it",
     "config": "print the compiler's options for programs in C",
     "list": "list the names of a space, and who holds them",
+    "metrics": "serve the metrics of a space to Prometheus",
     "run": "run a command while holding a lock, as flock(1) does",
     "selftest": "prove on this machine what the library is for",
     "show": "tell everything that is known of a name",
