@@ -213,7 +213,7 @@ static PyObject *barrier_wait(PyObject *object, PyObject *const *args, Py_ssize_
     Act act;
     if (begin(self, nargs + named > 0 ? args[0] : NULL, &act) < 0)
         return NULL;
-    int result = act_over(&self->handle, &act, barrier_take(&self->handle, &act));
+    int result = go_through(&self->handle, &act, barrier_take);
     return result == ACT_DONE ? PyLong_FromUnsignedLong(act.place) : NULL;
 }
 

@@ -322,6 +322,8 @@ static inline uint64_t slept_since(const Act *act)
 void tell_wait(Handle *self, const Act *act, bool done, PyObject *error);
 /* The same for an act of this thread, with what came of it, which it returns. An exception that is set stays set. */
 int act_over(Handle *self, const Act *act, int result);
+/* Takes the one step that an act of this thread has, and then the same. */
+int go_through(Handle *self, Act *act, int (*take)(Handle *, Act *));
 
 /* --- task.c --- */
 

@@ -404,8 +404,8 @@ static PyObject *condition_wait(PyObject *object, PyObject *const *args, Py_ssiz
     Act act = act_until(deadline);
     if (begin(self, &act) < 0)
         return NULL;
-    act.take = condition_take; /* for act_over: not the lock's */
-    int notified = act_over(&self->handle, &act, condition_take(&self->handle, &act));
+    act.take = condition_take; /* for tell_wait: not the lock's */
+    int notified = go_through(&self->handle, &act, condition_take);
     return notified < 0 ? NULL : PyBool_FromLong(notified);
 }
 

@@ -253,6 +253,11 @@ int act_over(Handle *self, const Act *act, int result)
     return result;
 }
 
+int go_through(Handle *self, Act *act, int (*take)(Handle *, Act *))
+{
+    return act_over(self, act, take(self, act));
+}
+
 /* --- taking --- */
 
 typedef struct {

@@ -141,7 +141,7 @@ def _read(
     shared: Counter[int] = Counter()
     for ref, _, count in space._portions():
         shared[ref] += count
-    objects: list[tuple[str, str, dict[str, float]]] = []
+    objects: list[tuple[str, str, Mapping[str, float]]] = []
     for name, *_ in space._list():
         facts = space._look(name) if wants(name) else None
         if facts is not None and facts["kind"] in KINDS:
