@@ -84,8 +84,8 @@ static PyObject *set_hooks(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
-/* set_wait_hook(hook or None): hook(handle, waited_ns, done, error or None, acquires) is called when a wait that slept is over, in its
- * thread or task, with what it got. `acquires`: False for a Condition's wait(). */
+/* set_wait_hook(hook or None): hook(handle, began_ns, ended_ns, done, error or None, acquires) is called when a wait that slept is over,
+ * in its thread or task, which has what it got. Times are since the epoch. `acquires`: False for a Condition's wait(). */
 static PyObject *set_wait_hook(PyObject *module, PyObject *hook)
 {
     ModuleState *state = PyModule_GetState(module);

@@ -225,8 +225,9 @@ void tell_wait(Handle *self, const Act *act, bool done, PyObject *error)
     if (hook == NULL || began == 0 || in_hook)
         return;
     bool acquires = act->take == NULL || act->take == self->take;
+    unsigned long long now = il_clock_wall_ns(), waited = il_clock_ns() - began;
     in_hook = true;
-    PyObject *told = PyObject_CallFunction(hook, "OKOOO", self, (unsigned long long)(il_clock_ns() - began), done ? Py_True : Py_False,
+    PyObject *told = PyObject_CallFunction(hook, "OKKOOO", self, now - waited, now, done ? Py_True : Py_False,
                                            error != NULL ? error : Py_None, acquires ? Py_True : Py_False);
     in_hook = false;
     if (told == NULL) {

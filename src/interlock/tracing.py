@@ -18,7 +18,6 @@ A span is made while its thread has what it waited for. What goes wrong in that 
 
 from __future__ import annotations
 
-from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from interlock.engine import native
@@ -53,10 +52,12 @@ def uninstrument() -> None:
     native.set_wait_hook(None)
 
 
-def _hook(tracer: trace.Tracer) -> Callable[[Any, int, bool, BaseException | None, bool], None]:
-    def make_span(handle: Any, waited_ns: int, done: bool, error: BaseException | None, acquires: bool) -> None:
-        ended = time_ns()
+def _hook(tracer: trace.Tracer) -> Callable[[Any, int, int, bool, BaseException | None, bool], None]:
+    def make_span(handle: Any, began: int, ended: int, done: bool, error: BaseException | None, acquires: bool) -> None:
         kind = KINDS[own(handle, "_kind")]
+        if kind == "Condition" and acquires and handle._lock is not None:
+            handle = handle._lock  # that is what was waited for
+            kind = KINDS[own(handle, "_kind")]
         operation = _operation(handle, kind) if acquires else "wait"
         attributes: dict[str, str] = {
             "interlock.name": own(handle, "_name"),
@@ -67,7 +68,7 @@ def _hook(tracer: trace.Tracer) -> Callable[[Any, int, bool, BaseException | Non
         }
         if error is not None:
             attributes["error.type"] = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
-        span = tracer.start_span(f"{operation} {kind}", attributes=attributes, start_time=ended - waited_ns)
+        span = tracer.start_span(f"{operation} {kind}", attributes=attributes, start_time=began)
         if isinstance(error, Exception):
             span.set_status(trace.StatusCode.ERROR, str(error))
         span.end(ended)
