@@ -65,12 +65,12 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     end_as_others_do()
     try:
-        from prometheus_client import CollectorRegistry
-
         from interlock.metrics import Collector
     except ModuleNotFoundError as error:
         say(str(error))
         return os.EX_UNAVAILABLE
+    from prometheus_client import CollectorRegistry
+
     registry = CollectorRegistry()
     logging.getLogger("interlock").addHandler(Said())
     try:
