@@ -133,7 +133,7 @@ def _families() -> dict[str, CounterMetricFamily | GaugeMetricFamily]:
 
 def _read(
     space: Space, wants: Callable[[str], bool]
-) -> tuple[Mapping[str, float], list[tuple[str, str, dict[str, float]]]]:
+) -> tuple[Mapping[str, float], list[tuple[str, str, Mapping[str, float]]]]:
     """The figures of a space, and name, kind and figures of each of the names that are wanted."""
     # First: to read the names takes a place among the processes, where there was none.
     totals = {"up": 1, "processes": sum(each.alive for each in space.processes()), "deadlocks": len(space.deadlocks())}

@@ -358,6 +358,34 @@ def test_a_forked_worker_that_begins_with_a_scrape(directory):
     assert err.count("shm:default cannot be read") == 1
 
 
+def test_the_multiprocess_mode(directory, tmp_path):
+    """In which prometheus_client adds up what the processes have written: not these, which are of all already."""
+    with Program(
+        """
+        import os
+        import interlock, interlock.metrics
+        from prometheus_client import CollectorRegistry, Counter, generate_latest, multiprocess
+        worked, lock = Counter("worked", "In each process."), interlock.Lock("orders")
+        pids = []
+        for _ in range(2):
+            pids.append(os.fork())
+            if pids[-1] == 0:
+                with lock:
+                    worked.inc()
+                os._exit(0)
+        assert [os.waitpid(pid, 0)[1] for pid in pids] == [0, 0]
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)
+        registry.register(interlock.metrics.Collector())
+        text = generate_latest(registry).decode()
+        assert "worked_total 2.0" in text, text
+        assert 'interlock_acquisitions_total{kind="Lock",name="orders",space="shm:default"} 2.0' in text, text
+        """,
+        env=environment(PROMETHEUS_MULTIPROC_DIR=str(tmp_path)),
+    ) as program:
+        assert program.end() == (0, "", "")
+
+
 def test_a_scraper_that_is_killed(space):
     """It is in the middle of a scrape, again and again; locks go on."""
     _names = [space.Semaphore(f"name-{number}") for number in range(200)]
