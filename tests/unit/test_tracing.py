@@ -344,33 +344,7 @@ def test_signals_in_tasks(space, traced, run):
     ]
 
 
-# --- in greenlets, and in children ---
-
-
-def test_greenlets(directory):
-    pytest.importorskip("gevent", reason="gevent is not installed: pip install gevent")
-    with Program("""
-        from gevent import monkey
-        monkey.patch_all()
-        import gevent, interlock
-        from tests.unit.test_tracing import Traced, told
-        traced = Traced()
-        interlock.tracing.instrument(traced.provider)
-        lock, outers = interlock.Lock("x"), []
-        def use():
-            with traced.tracer.start_as_current_span("outer") as outer:
-                outers.append(outer.get_span_context().span_id)
-                with lock:
-                    pass
-        with lock:
-            waiting = [gevent.spawn(use) for _ in range(2)]
-            gevent.sleep(0.02)
-        gevent.joinall(waiting, raise_error=True)
-        spans = traced.waits()
-        assert [told(span) for span in spans] == [("acquire Lock", "x", "acquired")] * 2, spans
-        assert sorted(span.parent.span_id for span in spans) == sorted(outers)
-    """) as program:
-        assert program.end() == (0, "", "")
+# --- in children ---
 
 
 def test_a_forked_child(space, traced):
