@@ -245,20 +245,29 @@ def test_ctrl_c_ends_the_wait(space, traced):
     assert span.status.is_unset
 
 
-def test_a_field_that_has_the_name_of_ours(space, traced):
-    """A structure's fields are attributes of a Value of interlock.mp."""
-    import ctypes
-
-    from interlock.mp import Value
-
-    class Named(ctypes.Structure):
-        _fields_ = [("name", ctypes.c_int), ("space", ctypes.c_int)]
-
-    value = Value(Named, 1, 2)
-    with Holder(value.get_lock()):
-        assert value.get_lock().acquire(timeout=0.01) is False
-    (span,) = traced.waits()
-    assert span.attributes["interlock.name"].startswith("anonymous-")
+def test_a_field_that_has_the_name_of_ours(directory):
+    """A structure's fields are attributes of a Value of interlock.mp, which is in the default space."""
+    with Program("""
+        import ctypes, threading
+        import interlock
+        from interlock.mp import Value
+        from tests.unit.test_tracing import Traced
+        class Named(ctypes.Structure):
+            _fields_ = [("name", ctypes.c_int), ("space", ctypes.c_int)]
+        traced = Traced()
+        interlock.tracing.instrument(traced.provider)
+        value = Value(Named, 1, 2)
+        results = []
+        with value:
+            thread = threading.Thread(target=lambda: results.append(value.acquire(timeout=0.01)))
+            thread.start()
+            thread.join()
+        assert results == [False]
+        attributes = traced.wait().attributes
+        assert attributes["interlock.name"].startswith("anonymous-"), attributes
+        assert attributes["interlock.kind"] == "Value", attributes
+    """) as program:
+        assert program.end() == (0, "", "")
 
 
 # --- in tasks ---
