@@ -13,7 +13,7 @@ import pytest
 
 import interlock
 from tests.async_support import in_loop, waiting
-from tests.support import Task, held_elsewhere, in_thread, until
+from tests.support import Program, Task, held_elsewhere, in_thread, until
 
 WAITED_FOR = {
     "Lock": lambda space: space.Lock("x"),
@@ -208,6 +208,25 @@ def test_a_deadlock_is_logged_once_and_listed(space, caplog):
     assert "Lock 'a'" in record.getMessage()
     assert str(os.getpid()) in record.getMessage()
     assert space.deadlocks() == []
+
+
+@pytest.mark.parametrize("handler", [None, "NullHandler"])
+def test_where_logging_is_not_configured(directory, handler):
+    """stderr says it, unless somebody has seen to it that nothing does."""
+    code = f"""
+        import interlock, logging, threading
+        if {handler is not None}:
+            logging.getLogger("interlock").addHandler(logging.NullHandler())
+        lock = interlock.Lock("orders")
+        with lock:
+            assert lock.acquire(timeout=0.01) is False
+            threading.Timer(0.05, lock.release).start()
+            lock.acquire()
+    """
+    with Program(code) as program:
+        status, out, err = program.end()
+    assert (status, out) == (0, "")
+    assert ("which it has itself" in err) == (handler is None)
 
 
 def test_off_is_silence(directory, caplog):
