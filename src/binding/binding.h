@@ -128,10 +128,6 @@ il_space *segment_of(SpaceObject *self);
 /* A name as a method of a Space is given it, with the open segment; of what cannot be a name, the length is 0. NULL with an exception. */
 const char *name_given(SpaceObject *self, PyObject *given, il_space **segment, size_t *length);
 
-/* Held across fork, so that the child finds the list of segments whole and its mutex free. */
-void spaces_before_fork(void);
-void spaces_after_fork(void);
-
 /* --- data.c --- */
 
 void data_before_fork(void);

@@ -37,14 +37,12 @@ static void before_fork(void)
 {
     il_add_relaxed(&forks, 1); /* before there is a child */
     data_before_fork();
-    spaces_before_fork();
     il_process_before_fork(&this_process);
 }
 
 static void after_fork(bool child)
 {
     il_process_after_fork(&this_process, child);
-    spaces_after_fork();
     data_after_fork();
 }
 
