@@ -313,6 +313,10 @@ static inline uint64_t slept_since(const Act *act)
     return act->began_ns != 0 || !act->wait.slept ? act->began_ns : act->wait.began_ns;
 }
 
+/* Of an exception that must not be raised here: it goes to sys.unraisablehook. But Ctrl-C was meant for the program: once more, when
+ * that knows what it holds. */
+void put_off(PyObject *where);
+
 /* An act has ended, by which its thread or task may have slept: tells the hook for waits, if there is one. Whatever becomes of that,
  * what the act has got is not lost. `error` may be NULL. */
 void tell_wait(Handle *self, const Act *act, bool done, PyObject *error);

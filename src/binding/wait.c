@@ -214,6 +214,16 @@ Act act_until(uint64_t deadline)
 
 /* --- waits that are over --- */
 
+void put_off(PyObject *where)
+{
+    if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        PyErr_Clear();
+        PyErr_SetInterrupt();
+    } else {
+        PyErr_WriteUnraisable(where);
+    }
+}
+
 /* What the hook itself waits for it is not told of. */
 static _Thread_local bool in_hook;
 
@@ -230,12 +240,8 @@ void tell_wait(Handle *self, const Act *act, bool done, PyObject *error)
     PyObject *told = PyObject_CallFunction(hook, "OKKOOO", self, now - waited, now, done ? Py_True : Py_False,
                                            error != NULL ? error : Py_None, acquires ? Py_True : Py_False);
     in_hook = false;
-    if (told == NULL) {
-        bool interrupted = PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
-        PyErr_WriteUnraisable(hook);
-        if (interrupted) /* Ctrl-C was meant for the program: once more, when the caller knows what it holds */
-            PyErr_SetInterrupt();
-    }
+    if (told == NULL)
+        put_off(hook);
     Py_XDECREF(told);
 }
 

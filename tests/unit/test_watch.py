@@ -545,3 +545,34 @@ def test_a_log_that_waits_for_the_circle_tells_no_more(space):
         task.join()
     logging.getLogger("interlock").removeHandler(handler)
     assert len(told) == 1
+
+
+def test_ctrl_c_while_it_is_logged_that_a_condition_cannot_take_its_lock_back(space):
+    """It comes when the wait is over, with the lock."""
+    lock, condition = space.Lock("a"), space.Condition("c")
+
+    class Interrupted(logging.Handler):
+        def emit(self, record):
+            raise KeyboardInterrupt
+
+    def other():
+        with condition:
+            assert not lock.acquire(timeout=2.5)
+
+    handler, thread, held = Interrupted(), threading.Thread(target=other), []
+    logging.getLogger("interlock").addHandler(handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), lock, condition:
+            thread.start()
+            try:
+                condition.wait(0.4)  # and then it wants back what the other one has
+            finally:
+                held.append(not in_thread(condition.acquire, False))
+    finally:
+        logging.getLogger("interlock").removeHandler(handler)
+        thread.join()
+    assert held == [True]
+    assert lock.acquire(False)
+    assert condition.acquire(False)
+    condition.release()
+    lock.release()
