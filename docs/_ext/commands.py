@@ -1,4 +1,4 @@
-"""The directive `commands`: what each command of the command line says of itself."""
+"""The directives `commands` and `metrics`: what each command, and each metric, says of itself."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 
 from interlock.cli import VERBS, module_of
+from interlock.metrics import Collector
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -39,6 +40,21 @@ class Commands(Directive):
         return sections
 
 
+class Metrics(Directive):
+    """A list of the metrics."""
+
+    def run(self) -> list[nodes.Node]:
+        entries = nodes.definition_list()
+        for family in Collector().describe():
+            total = "_total" if family.type == "counter" else ""
+            term = nodes.term("", "", nodes.literal(text=f"{family.name}{total}"), nodes.Text(f", a {family.type}"))
+            entries += nodes.definition_list_item(
+                "", term, nodes.definition("", nodes.paragraph(text=family.documentation))
+            )
+        return [entries]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("commands", Commands)
+    app.add_directive("metrics", Metrics)
     return {"parallel_read_safe": True}

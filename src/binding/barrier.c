@@ -213,7 +213,8 @@ static PyObject *barrier_wait(PyObject *object, PyObject *const *args, Py_ssize_
     Act act;
     if (begin(self, nargs + named > 0 ? args[0] : NULL, &act) < 0)
         return NULL;
-    return barrier_take(&self->handle, &act) == ACT_DONE ? PyLong_FromUnsignedLong(act.place) : NULL;
+    int result = go_through(&self->handle, &act, barrier_take);
+    return result == ACT_DONE ? PyLong_FromUnsignedLong(act.place) : NULL;
 }
 
 static int reset_once(il_space *space, il_ref ref, il_wait *wait, void *Py_UNUSED(argument))

@@ -35,6 +35,7 @@ typedef struct {
     uint64_t last_token;     /* … and its token */
     PyObject *settle;        /* settle(waiter): a coroutine that waits for it */
     PyObject *settle_hold;   /* settle_hold(waiter or False, lock, timeout, blocking): the same for hold() */
+    _Atomic(PyObject *) wait_hook; /* see set_wait_hook(); NULL: none. What was one once is never freed */
     _Atomic(PyObject *) default_space; /* NULL until first used; never another after that */
 } ModuleState;
 
@@ -64,6 +65,7 @@ typedef struct Act {
     il_ticket ticket;
     int64_t depth;
     uint64_t span_ns; /* how long it may wait, where that counts from a later stage on; IL_FOREVER */
+    uint64_t began_ns; /* when an earlier one of its waits began, which slept; 0: none did */
     uint32_t place, entered;
     int code;
     uint8_t stage; /* … and how far it is */
@@ -125,10 +127,6 @@ il_space *segment_of(SpaceObject *self);
 
 /* A name as a method of a Space is given it, with the open segment; of what cannot be a name, the length is 0. NULL with an exception. */
 const char *name_given(SpaceObject *self, PyObject *given, il_space **segment, size_t *length);
-
-/* Held across fork, so that the child finds the list of segments whole and its mutex free. */
-void spaces_before_fork(void);
-void spaces_after_fork(void);
 
 /* --- data.c --- */
 
@@ -308,6 +306,24 @@ int take_deaf(Handle *self, lock_function lock, Act *act, il_ref *taken);
 
 /* An act of this thread, to a deadline. */
 Act act_until(uint64_t deadline);
+
+/* When the act began to wait, if it slept, else 0. */
+static inline uint64_t slept_since(const Act *act)
+{
+    return act->began_ns != 0 || !act->wait.slept ? act->began_ns : act->wait.began_ns;
+}
+
+/* Of an exception that must not be raised here: it goes to sys.unraisablehook. But Ctrl-C was meant for the program: once more, when
+ * that knows what it holds. */
+void put_off(PyObject *where);
+
+/* An act has ended, by which its thread or task may have slept: tells the hook for waits, if there is one. Whatever becomes of that,
+ * what the act has got is not lost. `error` may be NULL. */
+void tell_wait(Handle *self, const Act *act, bool done, PyObject *error);
+/* The same for an act of this thread, with what came of it, which it returns. An exception that is set stays set. */
+int act_over(Handle *self, const Act *act, int result);
+/* Takes the one step that an act of this thread has, and then the same. */
+int go_through(Handle *self, Act *act, int (*take)(Handle *, Act *));
 
 /* --- task.c --- */
 

@@ -33,7 +33,7 @@ static int take_until(Handle *self, uint64_t deadline)
     if (share != 0 && (il_bounded_acquire_fast(self->space->segment, share) || il_bounded_try(self->space->segment, ref, share)))
         return ACT_DONE;
     Act act = act_until(deadline);
-    return bounded_take(self, &act);
+    return go_through(self, &act, bounded_take);
 }
 
 static int release_once(il_space *space, il_ref ref, il_wait *wait, void *argument)

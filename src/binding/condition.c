@@ -297,6 +297,7 @@ static void turn_back(Condition *self, Act *act)
 {
     il_wait_end(self->handle.space->segment, &act->wait);
     act->stage = TAKES_BACK;
+    act->began_ns = slept_since(act);
     act->wait = (il_wait){.deadline_ns = IL_FOREVER, .listens = act->wait.listens};
 }
 
@@ -403,7 +404,8 @@ static PyObject *condition_wait(PyObject *object, PyObject *const *args, Py_ssiz
     Act act = act_until(deadline);
     if (begin(self, &act) < 0)
         return NULL;
-    int notified = condition_take(&self->handle, &act);
+    act.take = condition_take; /* for tell_wait: not the lock's */
+    int notified = go_through(&self->handle, &act, condition_take);
     return notified < 0 ? NULL : PyBool_FromLong(notified);
 }
 

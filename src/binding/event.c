@@ -71,7 +71,7 @@ static PyObject *event_wait(PyObject *object, PyObject *const *args, Py_ssize_t 
     if (is_set_fast(self))
         Py_RETURN_TRUE;
     Act act = act_until(deadline);
-    int taken = event_take(self, &act);
+    int taken = go_through(self, &act, event_take);
     return taken < 0 ? NULL : PyBool_FromLong(taken);
 }
 

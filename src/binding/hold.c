@@ -31,7 +31,7 @@ static PyObject *hold_enter(PyObject *object, PyObject *Py_UNUSED(ignored))
     if (deadline_from(self->blocking, self->timeout, &deadline) < 0)
         return NULL;
     Act act = act_until(deadline);
-    int taken = self->lock->take(self->lock, &act);
+    int taken = go_through(self->lock, &act, self->lock->take);
     if (taken > 0)
         return Py_NewRef(self->lock);
     if (taken == 0) {

@@ -28,7 +28,7 @@ int lock_take_until(Handle *self, uint64_t deadline)
     Act act = act_until(deadline);
     if (deadline == IL_FOREVER && tell_own_lock(self, &act.wait) < 0)
         return ACT_FAILED;
-    return lock_take(self, &act);
+    return go_through(self, &act, lock_take);
 }
 
 static PyObject *lock_acquire(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)

@@ -37,14 +37,12 @@ static void before_fork(void)
 {
     il_add_relaxed(&forks, 1); /* before there is a child */
     data_before_fork();
-    spaces_before_fork();
     il_process_before_fork(&this_process);
 }
 
 static void after_fork(bool child)
 {
     il_process_after_fork(&this_process, child);
-    spaces_after_fork();
     data_after_fork();
 }
 
@@ -84,6 +82,16 @@ static PyObject *set_hooks(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* set_wait_hook(hook or None): hook(handle, began_ns, ended_ns, done, error or None, acquires) is called when a wait that slept is over,
+ * in its thread or task, which has what it got. Times are since the epoch. `acquires`: False for a Condition's wait(). */
+static PyObject *set_wait_hook(PyObject *module, PyObject *hook)
+{
+    ModuleState *state = PyModule_GetState(module);
+    /* Another thread may be about to call the one that was there: its reference is kept for good. */
+    atomic_exchange(&state->wait_hook, hook != Py_None ? Py_NewRef(hook) : NULL);
+    Py_RETURN_NONE;
+}
+
 /* new_token(): a number for a task, as threads have them. */
 static PyObject *make_token(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
@@ -93,6 +101,7 @@ static PyObject *make_token(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ign
 static PyMethodDef module_methods[] = {
     {"new_token", make_token, METH_NOARGS, NULL},
     {"set_hooks", set_hooks, METH_VARARGS, NULL},
+    {"set_wait_hook", set_wait_hook, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -167,6 +176,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->find_space);
     Py_VISIT(state->tell_deadlock);
     Py_VISIT((PyObject *)state->default_space);
+    Py_VISIT((PyObject *)state->wait_hook);
     return 0;
 }
 
@@ -197,6 +207,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(state->find_space);
     Py_CLEAR(state->tell_deadlock);
     Py_XDECREF(atomic_exchange(&state->default_space, NULL));
+    Py_XDECREF(atomic_exchange(&state->wait_hook, NULL));
     return 0;
 }
 

@@ -41,7 +41,7 @@ static int take_at(Handle *self, uint64_t deadline, il_ref *taken)
         deadline = IL_NOW;
     Act act = act_until(deadline);
     act.token = token != this_token() ? token : 0;
-    return take(self, il_rlock_lock, &act, taken);
+    return act_over(self, &act, take(self, il_rlock_lock, &act, taken));
 }
 
 int rlock_take(Handle *self, Act *act)

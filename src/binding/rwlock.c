@@ -307,7 +307,7 @@ static int read_take_until(Handle *self, uint64_t deadline)
         return result;
     Act act = act_until(deadline);
     act.token = agent;
-    return read_take(self, &act);
+    return go_through(self, &act, read_take);
 }
 
 static PyObject *read_release(PyObject *object, PyObject *Py_UNUSED(unused))
@@ -433,7 +433,7 @@ static int write_take_until(Handle *self, uint64_t deadline)
     Act act = act_until(deadline);
     act.token = agent;
     act.ref = ref;
-    return taken ? drain(self, &act) : write_take(self, &act);
+    return go_through(self, &act, taken ? drain : write_take);
 }
 
 /* Gives up a wait that has the gate. */

@@ -52,7 +52,7 @@ static int take_until(Handle *self, uint64_t deadline)
     if (self->space->self == self->space->segment->self && il_semaphore_try_fast(cell_of(self, ref), il_ref_key(ref)))
         return ACT_DONE;
     Act act = act_until(deadline);
-    return semaphore_take(self, &act);
+    return go_through(self, &act, semaphore_take);
 }
 
 typedef struct {

@@ -1,80 +1,8 @@
-/* Space: opening segments, one per file and process however many objects stand for it. */
-#include <string.h>
-
+/* Space: a segment, and what is asked of it. */
 #include "binding.h"
 
-/* The segments of this process. One goes when no Space stands for it any more (so no handle exists and no thread waits
- * inside), unless this process still holds something in it. */
-typedef struct Opened {
-    struct Opened *next;
-    il_space *segment;
-    size_t spaces;
-} Opened;
-
-static Opened *opened;
-/* Guards the list. Taken before the engine's own mutexes, and by fork. */
-static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
 /* What a closed space's slot pointer points to: no slot. */
 static il_u32 no_slot;
-
-void spaces_before_fork(void)
-{
-    pthread_mutex_lock(&opening);
-}
-
-void spaces_after_fork(void)
-{
-    pthread_mutex_unlock(&opening);
-}
-
-static int open_segment(const char *path, const il_options *options, il_space **segment, il_error *error)
-{
-    int code = IL_NO_SPACE_FILE;
-    *error = (il_error){0};
-    pthread_mutex_lock(&opening);
-    for (Opened *entry = opened; entry != NULL; entry = entry->next) {
-        if (strcmp(entry->segment->path, path) != 0)
-            continue;
-        *segment = entry->segment;
-        code = il_space_check(entry->segment, true);
-        if (code == IL_OK && options->id != 0 && options->id != entry->segment->header->id)
-            code = IL_REPLACED;
-        error->code = code;
-        entry->spaces += code == IL_OK;
-        pthread_mutex_unlock(&opening);
-        return code;
-    }
-    Opened *entry = malloc(sizeof *entry);
-    if (entry != NULL)
-        code = il_space_open(&this_process, path, options, segment, error);
-    if (code == IL_OK) {
-        entry->segment = *segment;
-        entry->spaces = 1;
-        entry->next = opened;
-        opened = entry;
-    } else {
-        free(entry);
-    }
-    pthread_mutex_unlock(&opening);
-    return code;
-}
-
-static void leave_segment(il_space *segment)
-{
-    pthread_mutex_lock(&opening);
-    for (Opened **at = &opened; *at != NULL; at = &(*at)->next) {
-        Opened *entry = *at;
-        if (entry->segment != segment)
-            continue;
-        if (--entry->spaces == 0 && (il_load_relaxed(&segment->wiped) || !il_holds(segment))) {
-            *at = entry->next;
-            il_space_close(segment);
-            free(entry);
-        }
-        break;
-    }
-    pthread_mutex_unlock(&opening);
-}
 
 static int space_init(PyObject *object, PyObject *args, PyObject *kwargs)
 {
@@ -97,7 +25,7 @@ static int space_init(PyObject *object, PyObject *args, PyObject *kwargs)
     il_space *segment = NULL;
     int code;
     Py_BEGIN_ALLOW_THREADS;
-    code = open_segment(PyBytes_AS_STRING(path), &options, &segment, &error);
+    code = il_space_use(&this_process, PyBytes_AS_STRING(path), &options, &segment, &error);
     Py_END_ALLOW_THREADS;
     Py_DECREF(path);
     if (code != IL_OK) {
@@ -123,7 +51,7 @@ static void space_dealloc(PyObject *object)
     if (((SpaceObject *)object)->weakrefs != NULL)
         PyObject_ClearWeakRefs(object);
     if (((SpaceObject *)object)->segment != NULL)
-        leave_segment(((SpaceObject *)object)->segment);
+        il_space_leave(((SpaceObject *)object)->segment);
     type->tp_free(object);
     Py_DECREF(type);
 }

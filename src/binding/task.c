@@ -214,6 +214,18 @@ static PyObject *waiter_give_back(PyObject *object, PyObject *Py_UNUSED(ignored)
     return done;
 }
 
+/* tell(done, error or None): its task goes on. */
+static PyObject *waiter_tell(PyObject *object, PyObject *args)
+{
+    Waiter *self = (Waiter *)object;
+    PyObject *error;
+    int done;
+    if (!PyArg_ParseTuple(args, "pO", &done, &error))
+        return NULL;
+    tell_wait(self->handle, &self->act, done, error != Py_None ? error : NULL);
+    Py_RETURN_NONE;
+}
+
 static PyObject *waiter_step(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     return take_step((Waiter *)object);
@@ -271,6 +283,7 @@ static PyMethodDef waiter_methods[] = {
     {"step", waiter_step, METH_NOARGS, NULL},
     {"abandon", waiter_abandon, METH_NOARGS, NULL},
     {"give_back", waiter_give_back, METH_NOARGS, NULL},
+    {"tell", waiter_tell, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

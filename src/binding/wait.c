@@ -212,6 +212,61 @@ Act act_until(uint64_t deadline)
     return (Act){.wait = wait_until(deadline)};
 }
 
+/* --- waits that are over --- */
+
+void put_off(PyObject *where)
+{
+    if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        PyErr_Clear();
+        PyErr_SetInterrupt();
+    } else {
+        PyErr_WriteUnraisable(where);
+    }
+}
+
+/* What the hook itself waits for it is not told of. */
+static _Thread_local bool in_hook;
+
+void tell_wait(Handle *self, const Act *act, bool done, PyObject *error)
+{
+    /* Acquire: pairs with the exchange in set_wait_hook. */
+    PyObject *hook = atomic_load_explicit(&self->state->wait_hook, memory_order_acquire);
+    uint64_t began = slept_since(act);
+    if (hook == NULL || began == 0 || in_hook)
+        return;
+    bool acquires = act->take == NULL || act->take == self->take;
+    unsigned long long now = il_clock_wall_ns(), waited = il_clock_ns() - began;
+    in_hook = true;
+    PyObject *told = PyObject_CallFunction(hook, "OKKOOO", self, now - waited, now, done ? Py_True : Py_False,
+                                           error != NULL ? error : Py_None, acquires ? Py_True : Py_False);
+    in_hook = false;
+    if (told == NULL)
+        put_off(hook);
+    Py_XDECREF(told);
+}
+
+int act_over(Handle *self, const Act *act, int result)
+{
+    PyObject *type, *error, *traceback;
+    if (slept_since(act) == 0 || atomic_load_explicit(&self->state->wait_hook, memory_order_relaxed) == NULL)
+        return result;
+    PyErr_Fetch(&type, &error, &traceback);
+    if (type != NULL)
+        PyErr_NormalizeException(&type, &error, &traceback);
+    if (traceback != NULL)
+        PyException_SetTraceback(error, traceback);
+    tell_wait(self, act, result == ACT_DONE, error);
+    PyErr_Restore(type, error, traceback);
+    return result;
+}
+
+int go_through(Handle *self, Act *act, int (*take)(Handle *, Act *))
+{
+    return act_over(self, act, take(self, act));
+}
+
+/* --- taking --- */
+
 typedef struct {
     lock_function lock;
     const Act *act;

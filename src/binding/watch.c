@@ -235,7 +235,7 @@ int look_after(Handle *self, il_wait *wait, bool deaf)
         Py_END_ALLOW_THREADS;
         failed = how != 0 && tell(self, cycle, count, how) < 0;
         if (failed && deaf) { /* logging has failed, and this wait has to go on */
-            PyErr_WriteUnraisable((PyObject *)self);
+            put_off((PyObject *)self);
             failed = false;
         }
     }

@@ -56,12 +56,6 @@ int capi_place(const char *url, char *path, size_t size);
 int capi_slots(uint32_t *slots);
 bool capi_is_utf8(const char *text);
 
-/* --- space.c --- */
-
-/* A handle keeps its segment. */
-void capi_segment_keep(il_space *segment);
-void capi_segment_leave(il_space *segment);
-
 /* --- handle.c --- */
 
 /* This thread's token: a number no other thread of this process ever had << 32 | its kernel thread id. 0: not made yet; a forked

@@ -71,14 +71,14 @@ capi_handle *capi_open(interlock_space *space, const char *name, uint8_t kind, u
         free(made);
         return NULL;
     }
-    capi_segment_keep(made->space);
+    il_space_keep(made->space);
     return made;
 }
 
 void capi_close(capi_handle *handle)
 {
     if (handle != NULL)
-        capi_segment_leave(handle->space);
+        il_space_leave(handle->space);
     free(handle);
 }
 

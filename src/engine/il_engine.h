@@ -16,6 +16,9 @@
 
 /* What one process has once, for all its spaces. */
 typedef struct il_process {
+    /* Guards the list of segments; taken before the others, and by fork (il_opened.c). */
+    pthread_mutex_t opening_mutex;
+    struct il_space *opened;
     /* Held while a descriptor is open whose lock must not reach a forked child, and by fork itself. */
     pthread_mutex_t fork_mutex;
     /* Set once before the first space is opened: several processors, so a short spin can pay. */
@@ -68,6 +71,8 @@ typedef struct il_space {
     il_u64 next_sweep_ns; /* when to look again for the data that killed processes left */
     il_u32 wiped;         /* the file is gone, replaced or truncated: refuse everything */
     il_error error;       /* guard: fork mutex. Details of the last failed claim or growth */
+    struct il_space *next; /* guard of these: opening_mutex. In the process's list, */
+    size_t users;          /* how many use it */
 } il_space;
 
 typedef struct il_options {
@@ -81,6 +86,12 @@ int il_space_open(il_process *process, const char *path, const il_options *optio
 
 /* Lets go of the mapping and of the process slot. Nothing of this space may be in use or held. */
 void il_space_close(il_space *space);
+
+/* The same, but one segment for each file: opens it, or uses the open one, which must have the id; one more user, and one less, the
+ * last of whom closes it unless this process holds something in it. */
+int il_space_use(il_process *process, const char *path, const il_options *options, il_space **out, il_error *error);
+void il_space_keep(il_space *space);
+void il_space_leave(il_space *space);
 
 /* A second il_space on the same mapping, for another virtual process of the same program; it never unmaps the range. */
 int il_space_view(il_process *process, const il_space *space, il_space **out);

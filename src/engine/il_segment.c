@@ -24,6 +24,7 @@ enum { CHECK_EVERY_NS = 50000000, OPEN_ATTEMPTS = 1000, STALE_NAP_NS = 1000000 }
 
 void il_process_init(il_process *process)
 {
+    pthread_mutex_init(&process->opening_mutex, NULL);
     pthread_mutex_init(&process->fork_mutex, NULL);
     pthread_mutex_init(&process->ports_mutex, NULL);
     process->spins = il_processors() > 1;
@@ -31,6 +32,7 @@ void il_process_init(il_process *process)
 
 void il_process_before_fork(il_process *process)
 {
+    pthread_mutex_lock(&process->opening_mutex);
     pthread_mutex_lock(&process->fork_mutex);
     il__ports_before_fork(process);
 }
@@ -39,6 +41,7 @@ void il_process_after_fork(il_process *process, bool child)
 {
     il__ports_after_fork(process, child);
     pthread_mutex_unlock(&process->fork_mutex);
+    pthread_mutex_unlock(&process->opening_mutex);
 }
 
 static int fail(il_error *error, int code, int sys_errno)

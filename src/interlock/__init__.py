@@ -78,9 +78,14 @@ _LATE = {
     "Waiting": "interlock.watch",
 }
 
+# The last two need what the extras "prometheus" and "opentelemetry" bring.
+_MODULES = ("mp", "metrics", "tracing")
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from interlock import metrics as metrics
     from interlock import mp as mp
+    from interlock import tracing as tracing
     from interlock.array import Array
     from interlock.barrier import Barrier
     from interlock.bounded_semaphore import BoundedSemaphore
@@ -95,12 +100,12 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    if name != "mp" and name not in _LATE:
+    if name not in _MODULES and name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    if name == "mp":
-        return import_module("interlock.mp")
+    if name in _MODULES:
+        return import_module(f"interlock.{name}")
     value = getattr(import_module(_LATE[name]), name)
     globals()[name] = value
     return value

@@ -14,6 +14,10 @@ def set_hooks(*_hooks: object) -> None:
     """Nothing to lend them to."""
 
 
+def set_wait_hook(_hook: object) -> None:
+    """No wait will end."""
+
+
 def _refuse() -> SpaceUnavailable:
     return SpaceUnavailable(f"shared-memory spaces need Linux; this is {sys.platform}")
 

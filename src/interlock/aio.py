@@ -163,14 +163,19 @@ async def settle(waiter: native.Waiter, queued: bool = True) -> Any:
     wait = _Wait(waiter, (type(handle), handle._name) if queued and not waiter.stage else None)
     try:
         loop.enter(wait)
-        return await wait.future
+        result = await wait.future
     except BaseException as reason:
-        if not waiter.over:
-            if loop.abandon(wait, may_wait=not isinstance(reason, GeneratorExit)):
-                await _to_the_end(loop, wait)
-        elif wait.error is None and wait.result is not False:
-            waiter.give_back()
+        try:
+            if not waiter.over:
+                if loop.abandon(wait, may_wait=not isinstance(reason, GeneratorExit)):
+                    await _to_the_end(loop, wait)
+            elif wait.error is None and wait.result is not False:
+                waiter.give_back()
+        finally:
+            waiter.tell(False, reason)
         raise
+    waiter.tell(result is not False, None)
+    return result
 
 
 async def _to_the_end(loop: _Loop, wait: _Wait) -> None:

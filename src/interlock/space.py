@@ -242,11 +242,15 @@ def reopen_space(url: str, path: str, identity: int, manner: int) -> Space:
     """The space of a file that exists; identity 0: whichever that is."""
     space = _opened.get((path, manner))
     if space is None or space.closed or identity not in (0, space.pickled()[2]):
-        space = Space.__new__(Space)
-        space.url = url
-        native.Space.__init__(space, path, 0, True, identity)
-        space._manner = manner
-        _opened[path, manner] = space
+        space = _opened[path, manner] = _open_existing(url, path, identity, manner)
+    return space
+
+
+def _open_existing(url: str, path: str, identity: int, manner: int) -> Space:
+    space = Space.__new__(Space)
+    space.url = url
+    native.Space.__init__(space, path, 0, True, identity)
+    space._manner = manner
     return space
 
 
@@ -258,6 +262,34 @@ def existing(url: str | None) -> Space:
     """
     url, path = _default() if url is None else (url, _file_of(url))
     return reopen_space(url, path, 0, MANNERS["log"])
+
+
+def glimpse(given: Space | str | None) -> Space:
+    """The space for a `space=` argument, for a look now and then: what is there now. Once the object goes, so does the
+    file, unless this process uses the space otherwise: a deleted space that is still open could not be made anew.
+
+    Raises:
+        ValueError, SpaceError: as Space(); SpaceUnavailable: there is none, or not any more.
+    """
+    identity = 0
+    if isinstance(given, Space):
+        url, path, identity, _ = given.pickled()
+    else:
+        url, path = _default() if given is None else (given, _file_of(given))
+    return _open_existing(url, path, identity, MANNERS["off"])
+
+
+def url_of(given: Space | str | None) -> str:
+    """The URL for a `space=` argument, which need not exist yet.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    if isinstance(given, Space):
+        return given.url
+    url = given if given is not None else _settled[0][0] if _settled else os.environ.get("INTERLOCK_SPACE") or DEFAULT_URL
+    _file_name(url)
+    return url
 
 
 def _slots_wanted() -> int:
@@ -278,6 +310,11 @@ def open_port(space: Space) -> native.Port:
 
 
 def _file_of(url: object) -> str:
+    name = _file_name(url)
+    return os.path.join(directory(), name)
+
+
+def _file_name(url: object) -> str:
     if not isinstance(url, str):
         raise TypeError(f"a space's URL is a str, not {type(url).__name__}")
     scheme, _, name = url.partition(":")
@@ -290,7 +327,7 @@ def _file_of(url: object) -> str:
         raise ValueError(
             f"a space's name has 1 to 200 bytes (three for each that is not a letter, digit or one of -_.): {url!r}"
         )
-    return os.path.join(directory(), f"interlock-{os.geteuid()}-{encoded}.ilk")
+    return f"interlock-{os.geteuid()}-{encoded}.ilk"
 
 
 def directory() -> str:

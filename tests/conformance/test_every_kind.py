@@ -85,17 +85,12 @@ def context(request: pytest.FixtureRequest, directory: object) -> Iterator[BaseC
         _forkserver._stop()
 
 
-@pytest.fixture(params=list(HELD))
-def kind(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-@pytest.fixture(params=[False, True], ids=["threads", "tasks"])
-def tasks(request: pytest.FixtureRequest, kind: str) -> bool:
-    """Whether the children acquire in tasks, which multiprocessing's face does not know."""
-    if request.param and kind.startswith("mp."):
-        pytest.skip("multiprocessing has no asynchronous face")
-    return request.param
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Children acquire in threads and in tasks, which multiprocessing's face does not know."""
+    if "tasks" in metafunc.fixturenames:
+        ways = [(kind, tasks) for kind in HELD for tasks in (False, True) if not (tasks and kind.startswith("mp."))]
+        ids = [f"{kind}-{'tasks' if tasks else 'threads'}" for kind, tasks in ways]
+        metafunc.parametrize(("kind", "tasks"), ways, ids=ids)
 
 
 def driven(tasks: bool, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -216,7 +211,7 @@ def test_exclusion(context, kind, tasks, tmp_path):
     assert path.read_text() == ("600" if tasks else "300")
 
 
-@pytest.mark.parametrize("kind", [name for name in HELD if not name.startswith("mp.")], indirect=True)
+@pytest.mark.parametrize("kind", [name for name in HELD if not name.startswith("mp.")])
 def test_by_name_from_an_unrelated_program(directory, kind):
     thing = make(kind, "x")
     code = f"""

@@ -11,20 +11,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import gc
 import mmap
 import multiprocessing
 import os
 import random
-import shutil
 import sys
-import tempfile
 import threading
 import time
 
 import interlock
 from interlock import aio
+from tests.crash.killing import home
 
 KINDS = ["Lock", "RLock", "RWLock", "Condition", "Value", "Semaphore", "BoundedSemaphore"]
 NAMES, PERMITS = 3, 2  # of each kind
@@ -259,13 +257,8 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     given = parser.parse_args()
-    home = tempfile.mkdtemp(prefix="interlock-storm-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
-    os.environ["INTERLOCK_DIR"] = home
-    try:
+    with home():
         seen = storm(given.seconds, given.tasks, given.processes, given.seed)
-    finally:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(home)
     print(f"cancel storm, seed {given.seed}: {seen}")
     wrong = ("overlaps", "wedged", "inside", "books", "unmoved", "stuck", "failed", "errors")
     clean = not any(seen[what] for what in wrong)

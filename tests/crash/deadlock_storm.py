@@ -18,14 +18,13 @@ import mmap
 import multiprocessing
 import os
 import random
-import shutil
 import sys
-import tempfile
 import threading
 import time
 from typing import Any
 
 import interlock
+from tests.crash.killing import home
 
 FORK = multiprocessing.get_context("fork")
 KINDS = ["Lock", "RLock", "RWLock", "Condition", "Value"]
@@ -233,13 +232,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(2), "little"))
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
-    directory = tempfile.mkdtemp(prefix="interlock-test-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
-    os.environ["INTERLOCK_DIR"] = directory
-    try:
+    with home():
         good = false_alarms(given.acquisitions, given.seed)
         planted(given.rounds, given.most, given.seed)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
     return 0 if good else 1
 
 

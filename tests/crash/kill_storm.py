@@ -14,13 +14,11 @@ import mmap
 import multiprocessing
 import os
 import random
-import shutil
-import signal
 import sys
-import tempfile
 import time
 
 import interlock
+from tests.crash.killing import home, kill_at_random
 
 WORDS = 8  # of each lock's arena: mark, counter, overlaps, visits, told, last mark
 MARK, COUNTER, OVERLAPS, TOLD, DIRTY = range(5)
@@ -91,32 +89,14 @@ def storm(seconds: float, processes: int, threads: int, locks: int, every: float
         child.start()
         return child
 
-    children = [start(slot) for slot in range(processes)]
-    killed, stuck, longest = 0, 0, 0.0
     sizes = []
-    try:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            time.sleep(every)
-            slot = rng.randrange(processes)
-            os.kill(children[slot].pid, signal.SIGKILL)
-            children[slot].join()
-            children[slot] = start(slot)
-            killed += 1
-            if killed % 50 == 0:
-                sizes.append(space._describe()[3])
-        # Every survivor goes on, and soon.
-        before, began = list(progress), time.monotonic()
-        while any(now == then for now, then in zip(progress, before, strict=True)):
-            longest = time.monotonic() - began
-            if longest > 30:
-                stuck = sum(now == then for now, then in zip(progress, before, strict=True))
-                break
-            time.sleep(0.005)
-    finally:
-        for child in children:
-            child.kill()
-            child.join()
+
+    def measure(count: int) -> None:
+        if count % 50 == 0:
+            sizes.append(space._describe()[3])
+
+    killed = kill_at_random(start, processes, progress, seconds, every, rng, measure)
+    stuck = killed.stuck
     # The last of them died, too: every lock can be had at once, and says so if its owner died. But one that was released to
     # a waiter, who was killed before it took it, is reserved for that one for 3 ms (RESERVED_FOR_NS in il_mutex.c).
     time.sleep(0.004)
@@ -125,12 +105,12 @@ def storm(seconds: float, processes: int, threads: int, locks: int, every: float
         if not lock.acquire(blocking=False):
             stuck += 1
     return {
-        "killed": killed,
+        "killed": killed.count,
         "visits": sum(words[number * WORDS + COUNTER] for number in range(locks)),
         "overlaps": sum(words[number * WORDS + OVERLAPS] for number in range(locks)),
         "told": sum(words[number * WORDS + TOLD] for number in range(locks)),
         "stuck": stuck,
-        "all_went_on_after_s": round(longest, 3),
+        "all_went_on_after_s": round(killed.longest, 3),
         "grew": bool(sizes) and max(sizes) > sizes[0],
     }
 
@@ -144,12 +124,8 @@ def main() -> int:
     parser.add_argument("--every", type=float, default=0.02, help="seconds between two kills")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     given = parser.parse_args()
-    home = tempfile.mkdtemp(prefix="interlock-storm-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
-    os.environ["INTERLOCK_DIR"] = home
-    try:
+    with home():
         seen = storm(given.seconds, given.processes, given.threads, given.locks, given.every, given.seed)
-    finally:
-        shutil.rmtree(home)
     print(f"kill storm, seed {given.seed}: {seen}")
     passed = seen["overlaps"] == 0 and seen["stuck"] == 0 and not seen["grew"] and seen["told"] > 0
     return 0 if passed else 1

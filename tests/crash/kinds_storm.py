@@ -17,15 +17,12 @@ import mmap
 import multiprocessing
 import os
 import random
-import shutil
-import signal
 import sys
-import tempfile
 import threading
-import time
 from pathlib import Path
 
 import interlock
+from tests.crash.killing import home, kill_at_random
 
 PERMITS, PARTIES = 4, 3
 FIRST, SECOND, TORN, TOLD = range(4)
@@ -156,28 +153,7 @@ def storm(seconds: float, processes: int, threads: int, every: float, seed: int)
         child.start()
         return child
 
-    children = [start(slot) for slot in range(processes)]
-    killed, stuck, longest = 0, 0, 0.0
-    try:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            time.sleep(every)
-            slot = rng.randrange(processes)
-            os.kill(children[slot].pid, signal.SIGKILL)
-            children[slot].join()
-            children[slot] = start(slot)
-            killed += 1
-        before, began = list(progress), time.monotonic()
-        while any(now == then for now, then in zip(progress, before, strict=True)):
-            longest = time.monotonic() - began
-            if longest > 30:
-                stuck = sum(now == then for now, then in zip(progress, before, strict=True))
-                break
-            time.sleep(0.005)
-    finally:
-        for child in children:
-            child.kill()
-            child.join()
+    killed = kill_at_random(start, processes, progress, seconds, every, rng)
     limit, table = interlock.BoundedSemaphore("limit", PERMITS), interlock.RWLock("table")
     changed, meeting = interlock.Condition("changed"), interlock.Barrier("meeting", PARTIES, timeout=0.02)
     hits, pair = interlock.Value("hits", "q"), interlock.Array("pair", "q", 2)
@@ -204,17 +180,17 @@ def storm(seconds: float, processes: int, threads: int, every: float, seed: int)
         if not free
     ]
     return {
-        "killed": killed,
+        "killed": killed.count,
         "turns": sum(progress),
         "torn": words[TORN],
         "told": words[TOLD],
-        "stuck": stuck,
+        "stuck": killed.stuck,
         "permits": permits,
         "added": hits.value,
         "unaccounted": [hits.value - sum(added), sum(made) - sum(taken) - items.value],
         "files": len(files),
         "wedged": wedged,
-        "all_went_on_after_s": round(longest, 3),
+        "all_went_on_after_s": round(killed.longest, 3),
     }
 
 
@@ -226,12 +202,8 @@ def main() -> int:
     parser.add_argument("--every", type=float, default=0.02, help="seconds between two kills")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     given = parser.parse_args()
-    home = tempfile.mkdtemp(prefix="interlock-storm-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
-    os.environ["INTERLOCK_DIR"] = home
-    try:
+    with home():
         seen = storm(given.seconds, given.processes, given.threads, given.every, given.seed)
-    finally:
-        shutil.rmtree(home)
     print(f"kill storm of kinds, seed {given.seed}: {seen}")
     passed = seen["torn"] == 0 and seen["stuck"] == 0 and not seen["wedged"] and seen["permits"] == PERMITS
     adds_up = all(abs(missing) <= (seen["killed"] + given.processes) * given.threads for missing in seen["unaccounted"])

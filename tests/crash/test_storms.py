@@ -16,7 +16,7 @@ from tests.support import HANG_SECONDS
         ("kill_storm", ["--seconds", "5"]),
         ("kinds_storm", ["--seconds", "5"]),
         ("cancel_storm", ["--seconds", "3"]),
-        ("deadlock_storm", ["--acquisitions", "100000", "--most", "4"]),
+        ("deadlock_storm", ["--acquisitions", "30000", "--most", "3"]),
     ],
 )
 def test_storm(storm, options):

@@ -28,9 +28,9 @@ PROGRAMS = {
     "docs/how-to/celery.md": "celery",
     "docs/how-to/asyncio.md": "uvicorn",
 }
-MODULES = {"docs/how-to/pools.md": "joblib"}
+MODULES = {"docs/how-to/pools.md": "joblib", "docs/how-to/metrics.md": "prometheus_client"}
 
-MARKUP = {"toctree", "eval-rst", "include", "warning", "important", "commands", "literalinclude"}
+MARKUP = {"toctree", "eval-rst", "include", "warning", "important", "commands", "metrics", "literalinclude"}
 
 
 @pytest.mark.parametrize("name", CODE)

@@ -52,7 +52,8 @@ def test_each_block_has_a_rule():
 
 
 def test_python_and_c(page):
-    pytest.importorskip("numpy", reason="numpy is not installed: pip install 'interlock[test]'")
+    for module in ("numpy", "prometheus_client", "opentelemetry"):
+        pytest.importorskip(module, reason=f"{module} is not installed: pip install 'interlock[test]'")
     for block in BLOCKS:
         if block.language in ("python", "c"):
             page.run(block)
@@ -85,7 +86,11 @@ OTHERWISE: dict[str, Callable[[Page, str], None]] = {
     "interlock break orders": break_it,
     "interlock top": quit_it,
 }
-QUICKER = {"--seconds 10": "--seconds 0.1", "interlock bench": "interlock bench --quick"}
+QUICKER = {
+    "--seconds 10": "--seconds 0.1",
+    "interlock bench": "interlock bench --quick",
+    "interlock metrics": "interlock metrics --once",
+}
 
 
 @pytest.mark.parametrize("line", LINES)

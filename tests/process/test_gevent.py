@@ -180,3 +180,29 @@ def test_asyncio_is_refused(directory):
         status, _, err = program.end()
         assert status == 1
         assert "gevent has replaced" in err
+
+
+def test_spans_of_greenlets(directory):
+    """Each is child of the span that its greenlet is in."""
+    pytest.importorskip("opentelemetry.sdk", reason="opentelemetry is not installed: pip install 'interlock[test]'")
+    assert (
+        run("""
+    from tests.unit.test_tracing import Traced, told
+    traced = Traced()
+    interlock.tracing.instrument(traced.provider)
+    lock, outers = interlock.Lock("x"), []
+    def use():
+        with traced.tracer.start_as_current_span("outer") as outer:
+            outers.append(outer.get_span_context().span_id)
+            with lock:
+                pass
+    with lock:
+        waiting = [gevent.spawn(use) for _ in range(2)]
+        gevent.sleep(0.02)
+    gevent.joinall(waiting, raise_error=True)
+    spans = traced.waits()
+    assert [told(span) for span in spans] == [("acquire Lock", "x", "acquired")] * 2, spans
+    assert sorted(span.parent.span_id for span in spans) == sorted(outers)
+    """)
+        == ""
+    )

@@ -15,6 +15,7 @@ from tests.support import HANG_SECONDS
 VERBS = [
     ("list",),
     ("list", "--json"),
+    ("metrics", "--once"),
     ("show", "orders"),
     ("unlink", "orders"),
     ("graph",),
@@ -26,6 +27,14 @@ WRONG = {
     ("list", "orders"): "unrecognized arguments: orders",
     ("list", "--jso"): "unrecognized arguments: --jso",
     ("list", "--space"): "--space: expected one argument",
+    ("metrics", "--bogus"): "unrecognized arguments: --bogus",
+    ("metrics", "orders"): "unrecognized arguments: orders",
+    ("metrics", "--port", "65536"): "--port: a number from 0 to 65535, not '65536'",
+    ("metrics", "--port", "-1"): "--port: a number from 0 to 65535, not '-1'",
+    ("metrics", "--port", "٣"): "not '٣'",
+    ("metrics", "--port", "9" * 5000): "a number from 0 to 65535",
+    ("metrics", "--address", ""): "--address: an empty one would be all there are",
+    ("metrics", "--match"): "--match: expected one argument",
     ("top", "--interval", "0"): "--interval: seconds from 0.1 to 86400 (2, 0.5), not '0'",
     ("top", "--interval", "inf"): "not 'inf'",
     ("top", "--interval", "x\n"): "not 'x\\n'",
@@ -84,7 +93,7 @@ def test_no_directory(words, directory):
 def test_no_permission(words, directory, space):
     """It becomes another user only after its imports: that one may not be able to read the package."""
     code = (
-        "import importlib, json, locale, os, shutil, sys, unicodedata\n"
+        "import importlib, interlock.metrics, json, locale, os, shutil, sys, unicodedata\n"
         "from interlock.cli import main\n"
         "importlib.import_module(f'interlock.cli.{sys.argv[1]}')\n"
         "os.setgid(65534), os.setuid(65534)\n"

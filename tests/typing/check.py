@@ -17,7 +17,7 @@ CHECKS = {
     "mypy": ["mypy"],
     "mypy, what users see": ["mypy", "--strict", "tests/typing/reveal.py"],
     "stubtest": ["mypy.stubtest", "interlock._engine", "--ignore-missing-stub"],
-    "pyright": ["pyright", "--warnings"],
+    "pyright": ["pyright", "--warnings", "--pythonpath", sys.executable],
 }
 
 

@@ -35,6 +35,12 @@ async def acquire(thing):
     pytest.fail("acquired")
 
 
+async def take(thing):
+    await thing.acquire_async()
+    thing.release()
+    return True
+
+
 WAYS = {
     "async with": enter,
     "acquire_async": acquire,
@@ -119,14 +125,9 @@ def test_it_is_granted_what_it_was_cancelled_for(thing, way, run, space):
 
 
 def test_the_next_in_the_queue_is_given_back_what_one_had_no_use_for(thing, run, space):
-    async def take():
-        await thing.acquire_async()
-        thing.release()
-        return True
-
     async def main():
         with Holder(thing) as holder:
-            tasks = await waiting(acquire(thing), take(), acquire(thing), take())
+            tasks = await waiting(acquire(thing), take(thing), acquire(thing), take(thing))
             holder.release()
             tasks[2].cancel()
             poll(space)
@@ -143,14 +144,9 @@ def test_the_next_in_the_queue_is_given_back_what_one_had_no_use_for(thing, run,
 
 @pytest.mark.parametrize("which", [0, 1, 50, 99])
 def test_in_a_queue_of_a_hundred(thing, run, space, which):
-    async def take():
-        await thing.acquire_async()
-        thing.release()
-        return True
-
     async def main():
         with Holder(thing) as holder:
-            tasks = await waiting(*(take() for _ in range(100)))
+            tasks = await waiting(*(take(thing) for _ in range(100)))
             assert await cancelled(tasks.pop(which))
             assert not any(task.done() for task in tasks)
             holder.release()
@@ -162,14 +158,9 @@ def test_in_a_queue_of_a_hundred(thing, run, space, which):
 
 
 def test_all_of_a_queue_but_the_last(thing, run, space):
-    async def take():
-        await thing.acquire_async()
-        thing.release()
-        return True
-
     async def main():
         with Holder(thing) as holder:
-            *tasks, last = await waiting(*(take() for _ in range(100)))
+            *tasks, last = await waiting(*(take(thing) for _ in range(100)))
             for task in tasks:
                 task.cancel()
             await asyncio.sleep(0)

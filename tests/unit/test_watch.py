@@ -13,7 +13,7 @@ import pytest
 
 import interlock
 from tests.async_support import in_loop, waiting
-from tests.support import Task, held_elsewhere, in_thread, until
+from tests.support import Program, Task, held_elsewhere, in_thread, until
 
 WAITED_FOR = {
     "Lock": lambda space: space.Lock("x"),
@@ -208,6 +208,25 @@ def test_a_deadlock_is_logged_once_and_listed(space, caplog):
     assert "Lock 'a'" in record.getMessage()
     assert str(os.getpid()) in record.getMessage()
     assert space.deadlocks() == []
+
+
+@pytest.mark.parametrize("handler", [None, "NullHandler"])
+def test_where_logging_is_not_configured(directory, handler):
+    """stderr says it, unless somebody has seen to it that nothing does."""
+    code = f"""
+        import interlock, logging, threading
+        if {handler is not None}:
+            logging.getLogger("interlock").addHandler(logging.NullHandler())
+        lock = interlock.Lock("orders")
+        with lock:
+            assert lock.acquire(timeout=0.01) is False
+            threading.Timer(0.05, lock.release).start()
+            lock.acquire()
+    """
+    with Program(code) as program:
+        status, out, err = program.end()
+    assert (status, out) == (0, "")
+    assert ("which it has itself" in err) == (handler is None)
 
 
 def test_off_is_silence(directory, caplog):
@@ -526,3 +545,34 @@ def test_a_log_that_waits_for_the_circle_tells_no_more(space):
         task.join()
     logging.getLogger("interlock").removeHandler(handler)
     assert len(told) == 1
+
+
+def test_ctrl_c_while_it_is_logged_that_a_condition_cannot_take_its_lock_back(space):
+    """It comes when the wait is over, with the lock."""
+    lock, condition = space.Lock("a"), space.Condition("c")
+
+    class Interrupted(logging.Handler):
+        def emit(self, record):
+            raise KeyboardInterrupt
+
+    def other():
+        with condition:
+            assert not lock.acquire(timeout=2.5)
+
+    handler, thread, held = Interrupted(), threading.Thread(target=other), []
+    logging.getLogger("interlock").addHandler(handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), lock, condition:
+            thread.start()
+            try:
+                condition.wait(0.4)  # and then it wants back what the other one has
+            finally:
+                held.append(not in_thread(condition.acquire, False))
+    finally:
+        logging.getLogger("interlock").removeHandler(handler)
+        thread.join()
+    assert held == [True]
+    assert lock.acquire(False)
+    assert condition.acquire(False)
+    condition.release()
+    lock.release()

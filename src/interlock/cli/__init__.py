@@ -20,6 +20,7 @@ VERBS = {
     "config": "print the compiler's options for programs in C",
     "graph": "draw who waits for whom, as DOT or SVG",
     "list": "list the names of a space, and who holds them",
+    "metrics": "serve the metrics of a space to Prometheus",
     "record": "record who holds and who waits for some time, as a trace",
     "run": "run a command while holding a lock, as flock(1) does",
     "selftest": "prove on this machine what the library is for",
