@@ -214,7 +214,7 @@ static PyObject *waiter_give_back(PyObject *object, PyObject *Py_UNUSED(ignored)
     return done;
 }
 
-/* tell(done, error or None): its task goes on. */
+/* tell(done, error or None): its task goes on. Once: what comes of the telling itself, Ctrl-C, is no second end. */
 static PyObject *waiter_tell(PyObject *object, PyObject *args)
 {
     Waiter *self = (Waiter *)object;
@@ -222,7 +222,10 @@ static PyObject *waiter_tell(PyObject *object, PyObject *args)
     int done;
     if (!PyArg_ParseTuple(args, "pO", &done, &error))
         return NULL;
-    tell_wait(self->handle, &self->act, done, error != Py_None ? error : NULL);
+    if (!self->told) {
+        self->told = true;
+        tell_wait(self->handle, &self->act, done, error != Py_None ? error : NULL);
+    }
     Py_RETURN_NONE;
 }
 

@@ -18,6 +18,7 @@ typedef struct {
     bool stepping, dropped; /* a step is under way; the wait was abandoned meanwhile */
     bool dormant;     /* others stand before it: looked at for its deadline alone */
     bool over;
+    bool told; /* the hook for waits has been told */
 } Waiter;
 
 /* Takes the next step. What came of the act, or None: it is still pending. NULL with an exception. */

@@ -301,9 +301,15 @@ int il__name_lock(il_space *space, const char *name, size_t length, il_wait *wai
     return il_load_relaxed(&space->wiped) ? IL_WIPED : IL_ABSENT;
 }
 
+/* By its number, and not by the hash in it: that is zero if the space was truncated meanwhile. */
+static il_mutex *stripe_of_cell(const il_space *space, uint32_t index)
+{
+    return stripe_of(space, index / IL_WAYS);
+}
+
 int il__name_unlock(il_space *space, uint32_t index, int code)
 {
-    il_mutex_unlock(space, stripe_of(space, space->cells[index].hash), 0, 0);
+    il_mutex_unlock(space, stripe_of_cell(space, index), 0, 0);
     return il_load_relaxed(&space->wiped) ? IL_WIPED : code;
 }
 
@@ -487,9 +493,8 @@ static int unlink_once(il_space *space, const char *name, size_t length, il_wait
     int code = il__name_lock(space, name, length, wait, &index);
     if (code != IL_OK)
         return code;
-    const il_cell *cell = &space->cells[index];
-    *ref = (il_load_relaxed(&cell->mutex.word) & IL_GENERATION) | index;
-    return drop(space, index, true, stripe_of(space, cell->hash));
+    *ref = (il_load_relaxed(&space->cells[index].mutex.word) & IL_GENERATION) | index;
+    return drop(space, index, true, stripe_of_cell(space, index));
 }
 
 int il_table_unlink(il_space *space, const char *name, size_t length, il_wait *wait)

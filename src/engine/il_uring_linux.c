@@ -5,7 +5,10 @@
  * thread is interrupted on account of it. Two requests are under way at most: a wait for the futex, and a timer.
  *
  * The descriptor is told when there is something to be written down, and again when that is done; hence it is heard last. What
- * comes between is seen by the flag that the kernel sets before it tells.
+ * comes between is seen by the flag that the kernel sets before it tells. It sets it after it has put down what it is for: one that
+ * comes late stays set, with nothing behind it, until something else is written down.
+ *
+ * Timers are told how long, not until when: the kernel reads a time as its own clock's, also where a time namespace has another.
  *
  * The numbers and structures are those of <linux/io_uring.h>, which older systems have without the half of them. */
 #include <errno.h>
@@ -39,7 +42,6 @@ enum {
     OP_TIMEOUT = 11,
     OP_TIMEOUT_REMOVE = 12,
     OP_FUTEX_WAIT = 51,
-    TIMEOUT_ABS = 1 << 0,
     TIMEOUT_UPDATE = 1 << 1,
     /* IOSQE_, IO_URING_OP_, FUTEX2_ */
     CQE_SKIP_SUCCESS = 1 << 6,
@@ -71,7 +73,7 @@ typedef struct {
     uint8_t operation, flags;
     uint16_t priority;
     int32_t fd; /* of a futex: its flags */
-    uint64_t offset; /* of a futex: the value; of a timer: how many completions end it; of an update: the time */
+    uint64_t offset; /* of a futex: the value; of a timer: how many completions end it; of an update: how long */
     uint64_t address;
     uint32_t length, operation_flags;
     uint64_t user_data;
@@ -179,9 +181,10 @@ static void put(il_uring *ring, submission request)
 
 int il_uring_expect(il_uring *ring, il_u32 *half, uint32_t expected, uint64_t due_ns)
 {
+    uint64_t now = il_clock_ns(), left = due_ns > now ? due_ns - now : 0;
     struct {
         int64_t seconds, nanoseconds;
-    } due = {(int64_t)(due_ns / 1000000000u), (int64_t)(due_ns % 1000000000u)};
+    } span = {(int64_t)(left / 1000000000u), (int64_t)(left % 1000000000u)};
     uint32_t count = 0;
     if (!ring->waits) {
         put(ring, (submission){.operation = OP_FUTEX_WAIT, .fd = SIZE_U32, .address = (uintptr_t)half, .offset = expected,
@@ -190,13 +193,12 @@ int il_uring_expect(il_uring *ring, il_u32 *half, uint32_t expected, uint64_t du
         count++;
     }
     if (ring->due_ns == 0 && due_ns != UINT64_MAX) {
-        put(ring, (submission){.operation = OP_TIMEOUT, .fd = -1, .address = (uintptr_t)&due, .length = 1,
-                               .operation_flags = TIMEOUT_ABS, .user_data = TIMER});
+        put(ring, (submission){.operation = OP_TIMEOUT, .fd = -1, .address = (uintptr_t)&span, .length = 1, .user_data = TIMER});
         ring->due_ns = due_ns;
         count++;
     } else if (due_ns < ring->due_ns) {
         put(ring, (submission){.operation = OP_TIMEOUT_REMOVE, .flags = CQE_SKIP_SUCCESS, .fd = -1, .address = TIMER,
-                               .offset = (uintptr_t)&due, .operation_flags = TIMEOUT_ABS | TIMEOUT_UPDATE, .user_data = UPDATE});
+                               .offset = (uintptr_t)&span, .operation_flags = TIMEOUT_UPDATE, .user_data = UPDATE});
         ring->due_ns = due_ns;
         count++;
     }
@@ -220,11 +222,13 @@ static bool take(il_uring *ring, const completion *end)
 
 int il_uring_hear(il_uring *ring)
 {
-    int code = 0;
-    do {
+    for (bool heard = false;; heard = true) {
+        int code = 0;
         if ((il_load_acquire(ring->flags) & (SQ_TASKRUN | SQ_CQ_OVERFLOW)) != 0)
             code = enter(ring, 0, ENTER_GETEVENTS);
         uint32_t at = il_load_relaxed(ring->read), filled = il_load_acquire(ring->filled);
+        if (heard && code == 0 && at == filled)
+            return 0; /* nothing since it was heard, whatever the flag says: it is told of what comes now */
         for (; code == 0 && at != filled; at++) {
             if (!take(ring, (const completion *)ring->completions + (at & ring->read_mask)))
                 code = -EIO;
@@ -232,7 +236,8 @@ int il_uring_hear(il_uring *ring)
         il_store_release(ring->read, at);
         il_signal_hear(ring->signal);
         il_fence();
-    } while (code == 0 && ((il_load_acquire(ring->flags) & (SQ_TASKRUN | SQ_CQ_OVERFLOW)) != 0 ||
-                           il_load_acquire(ring->filled) != il_load_relaxed(ring->read)));
-    return code;
+        if (code != 0 || ((il_load_acquire(ring->flags) & (SQ_TASKRUN | SQ_CQ_OVERFLOW)) == 0 &&
+                          il_load_acquire(ring->filled) == il_load_relaxed(ring->read)))
+            return code;
+    }
 }

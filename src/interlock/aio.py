@@ -164,6 +164,8 @@ async def settle(waiter: native.Waiter, queued: bool = True) -> Any:
     try:
         loop.enter(wait)
         result = await wait.future
+        waiter.tell(result is not False, None)  # Ctrl-C may come in there, and the task would not know what it holds
+        return result
     except BaseException as reason:
         try:
             if not waiter.over:
@@ -174,8 +176,6 @@ async def settle(waiter: native.Waiter, queued: bool = True) -> Any:
         finally:
             waiter.tell(False, reason)
         raise
-    waiter.tell(result is not False, None)
-    return result
 
 
 async def _to_the_end(loop: _Loop, wait: _Wait) -> None:

@@ -287,6 +287,64 @@ static void told_by_the_kernel(void)
     close(fd);
 }
 
+/* The kernel says that there is something, and there is nothing: it was late to say so. */
+static void told_too_late(void)
+{
+    il_u32 half = 7;
+    int fd = il_signal_new();
+    il_port port = {.fd = fd};
+    il_uring *ring = &port.ring;
+    if (il_uring_open(ring, fd) == 0) {
+        for (int round = 0; round < 3; round++) {
+            CHECK(il_uring_expect(ring, &half, 7, IL_FOREVER) == 0);
+            il_store_relaxed(ring->flags, il_load_relaxed(ring->flags) | 1 << 2); /* IORING_SQ_TASKRUN */
+            il_signal_tell(fd);
+            CHECK(il_uring_hear(ring) == 0 && ring->waits && !is_told(&port, 0));
+            CHECK(il_futex_wake(&half, INT32_MAX) == 1 && is_told(&port, 60000));
+            CHECK(il_uring_hear(ring) == 0 && !ring->waits && !is_told(&port, 2));
+        }
+        il_uring_close(ring);
+    }
+    close(fd);
+}
+
+/* As in a container that was moved from a machine that has run for longer. */
+static void told_in_another_time(void)
+{
+    enum { NEWTIME = 0x80 }; /* CLONE_NEWTIME */
+    pid_t child = check_fork();
+    if (child == 0) {
+        static const char ahead[] = "monotonic 100000 0\n";
+        int offsets = unshare(CLONE_NEWUSER | NEWTIME) == 0 ? open("/proc/self/timens_offsets", O_WRONLY) : -1;
+        if (offsets < 0 || write(offsets, ahead, sizeof ahead - 1) != (ssize_t)sizeof ahead - 1) {
+            printf("   no time namespace: %s\n", strerror(errno));
+            fflush(stdout);
+            _exit(0);
+        }
+        uint64_t before = il_clock_ns();
+        pid_t inner = fork();
+        if (inner == 0) {
+            il_u32 half = 7;
+            int fd = il_signal_new();
+            il_port port = {.fd = fd};
+            CHECK(il_clock_ns() > before + 50000 * SECOND);
+            if (il_uring_open(&port.ring, fd) == 0) {
+                uint64_t now = il_clock_ns();
+                CHECK(il_uring_expect(&port.ring, &half, 7, now + 20 * MS) == 0 && is_told(&port, 10000));
+                CHECK(il_clock_ns() >= now + 20 * MS && il_uring_hear(&port.ring) == 0);
+                now = il_clock_ns();
+                CHECK(il_uring_expect(&port.ring, &half, 7, now + 3600 * SECOND) == 0 && !is_told(&port, 2));
+                CHECK(il_uring_expect(&port.ring, &half, 7, now + 20 * MS) == 0 && is_told(&port, 10000));
+            }
+            _exit(0);
+        }
+        int status = 1;
+        CHECK(inner > 0 && waitpid(inner, &status, 0) == inner && status == 0);
+        _exit(0);
+    }
+    CHECK_CHILD(child);
+}
+
 static void *expect_elsewhere(void *argument)
 {
     il_port *port = argument;
@@ -357,6 +415,8 @@ BY_RING(listening_in_a_lost_space)
 
 const test listen_tests[] = {
     {"told_by_the_kernel", told_by_the_kernel},
+    {"told_too_late", told_too_late},
+    {"told_in_another_time", told_in_another_time},
     BOTH_WAYS(listening_for_a_lock),
     BOTH_WAYS(listening_slices),
     BOTH_WAYS(listening_for_every_kind),

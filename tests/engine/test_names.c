@@ -128,6 +128,35 @@ static void unlinking_after_waiters(void)
     done(space, path);
 }
 
+/* What was locked is unlocked, even when the name itself has gone with the end of the file. */
+static void truncated_meanwhile(void)
+{
+    enum { COUNT = 3000 };
+    char *path, name[32];
+    il_space *space = fresh(&path, 8);
+    il_wait wait = {.deadline_ns = IL_FOREVER};
+    for (int i = 0; i < COUNT; i++) { /* of several levels */
+        snprintf(name, sizeof name, "n%d", i);
+        find(space, name);
+    }
+    for (int i = COUNT - 1; i >= 0; i--) {
+        uint32_t index = 0;
+        snprintf(name, sizeof name, "n%d", i);
+        CHECK_CODE(il__name_lock(space, name, strlen(name), &wait, &index), IL_OK);
+        CHECK_CODE(il__name_unlock(space, index, IL_OK), IL_OK);
+        for (uint32_t stripe = 0; stripe < IL_STRIPES; stripe++)
+            CHECK((il_load_relaxed(&space->stripes[stripe].word) & IL_OWNER) == 0);
+        if (i == 0) {
+            CHECK_CODE(il__name_lock(space, name, strlen(name), &wait, &index), IL_OK);
+            CHECK(truncate(path, (off_t)((unsigned char *)space->records - space->base)) == 0);
+            CHECK_CODE(il__name_unlock(space, index, (int)space->cells[index].hash), IL_WIPED);
+        }
+    }
+    for (uint32_t stripe = 0; stripe < IL_STRIPES; stripe++)
+        CHECK((il_load_relaxed(&space->stripes[stripe].word) & IL_OWNER) == 0);
+    done(space, path);
+}
+
 static void listing(void)
 {
     char *path;
@@ -332,6 +361,7 @@ const test name_tests[] = {
     {"names", names},
     {"kinds", kinds},
     {"unlinking", unlinking},
+    {"truncated_meanwhile", truncated_meanwhile},
     {"listing", listing},
     {"eviction", eviction},
     {"growth", growth},

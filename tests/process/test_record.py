@@ -32,10 +32,10 @@ ACTOR = """
 class Recorder(Spoken):
     """An `interlock record`, from its first look on."""
 
-    def __init__(self, space, *words, interval="2"):
+    def __init__(self, space, *words, interval="2", **how):
         words = words if "-o" in words else ("-o", os.path.join(os.path.dirname(space.path), "trace.json"), *words)
         self.path = words[words.index("-o") + 1]
-        super().__init__([*INTERLOCK, "record", "--interval", interval, *words], env=environment())
+        super().__init__([*INTERLOCK, "record", "--interval", interval, *words], env=environment(), **how)
         self.said = self.process.stderr.readline()
         assert self.said.startswith("interlock: recording ")
 
@@ -274,6 +274,18 @@ def test_signals_that_end_it(number, space):
     with space.Lock("orders"), Recorder(space) as recorder:
         a_while(recorder)
         trace = recorder.trace(number, 0 if number == signal.SIGINT else -number)
+    assert trace.holders("orders") == [os.getpid()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_is_ignored(number, space):
+    """As under nohup, or in a shell's background job, which Ctrl-C is not meant for."""
+    with Recorder(space, preexec_fn=lambda: signal.signal(number, signal.SIG_IGN)) as recorder:
+        recorder.process.send_signal(number)
+        a_while(recorder)
+        with space.Lock("orders"):
+            a_while(recorder)
+        trace = recorder.trace(signal.SIGTERM, -signal.SIGTERM)
     assert trace.holders("orders") == [os.getpid()]
 
 

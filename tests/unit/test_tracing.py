@@ -487,6 +487,30 @@ def test_ctrl_c_in_the_hook(space, failing):
     assert is_free(lock)
 
 
+@pytest.mark.parametrize("kind", ACQUIRED)
+def test_ctrl_c_in_the_hook_of_a_task(space, failing, kind):
+    """It comes out of the wait, which gives back what it got."""
+    failing[0][0] = KeyboardInterrupt
+    thing = ACQUIRED[kind](space)
+
+    async def main():
+        await thing.acquire_async()
+
+    loop = asyncio.new_event_loop()  # asyncio.run() would have Ctrl-C cancel the task
+    try:
+        with Holder(thing) as holder:
+            task = loop.create_task(main())
+            loop.run_until_complete(asyncio.sleep(0.02))
+            holder.release()
+            with pytest.raises(KeyboardInterrupt):
+                loop.run_until_complete(task)
+    finally:
+        loop.close()
+    assert failing[1] == [KeyboardInterrupt]
+    native.set_wait_hook(None)
+    assert is_free(thing)
+
+
 def test_what_the_hook_waits_for_it_is_not_told_of(space):
     event, lock, calls = space.Event("never"), space.Lock("x"), []
 

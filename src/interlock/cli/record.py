@@ -41,7 +41,12 @@ by itself after two million events.
 Exit status: 0; 64 for wrong use, 65 for a space of another version, 66 if it cannot be used or has gone; 73 or 74 if the
 file cannot be made or written.
 """
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+# Not those that nohup, or a shell with a background job, has us ignore: to whoever blocks them they come all the same.
+ENDING = [
+    each
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    if signal.getsignal(each) != signal.SIG_IGN
+]
 
 
 def number(low: float, high: float, what: str) -> Callable[[str], float]:
