@@ -313,8 +313,8 @@ static inline uint64_t slept_since(const Act *act)
     return act->began_ns != 0 || !act->wait.slept ? act->began_ns : act->wait.began_ns;
 }
 
-/* Of an exception that must not be raised here: it goes to sys.unraisablehook. But Ctrl-C was meant for the program: once more, when
- * that knows what it holds. */
+/* Of an exception that must not be raised here: it goes to sys.unraisablehook. But Ctrl-C, an exit, or what else a signal handler of the
+ * main thread raised was meant for the program, and is raised there as soon as that goes on, and knows what it holds. */
 void put_off(PyObject *where);
 
 /* An act has ended, by which its thread or task may have slept: tells the hook for waits, if there is one. Whatever becomes of that,
@@ -355,7 +355,7 @@ int tell_own_lock(Handle *self, il_wait *wait);
         Py_END_ALLOW_THREADS;                                                                                          \
     } while ((code) == IL_INTERRUPTED && PyErr_CheckSignals() == 0)
 
-/* An owner as interlock.records.owner_of takes it: (pid, thread, program, host, since, died), the last two in ns or 0. */
+/* An owner as interlock.records.owner_of takes it: (pid, thread, program, host, since, died, PID namespace); times in ns. */
 PyObject *owner_row(const il_owner *owner, uint64_t died_ns);
 /* _look(), _glance() and _portions() of a Space (look.c); _named(), _waits(), _cycles() and _processes() (watch.c). */
 PyObject *space_look(PyObject *object, PyObject *given);

@@ -6,8 +6,8 @@ PyObject *owner_row(const il_owner *owner, uint64_t died_ns)
     PyObject *program = PyUnicode_DecodeFSDefault(owner->program), *host = PyUnicode_DecodeFSDefault(owner->host);
     PyObject *row = NULL;
     if (program != NULL && host != NULL)
-        row = Py_BuildValue("IIOOKK", owner->pid, owner->thread, program, host, (unsigned long long)owner->since_ns,
-                            (unsigned long long)died_ns);
+        row = Py_BuildValue("IIOOKKK", owner->pid, owner->thread, program, host, (unsigned long long)owner->since_ns,
+                            (unsigned long long)died_ns, (unsigned long long)owner->pid_space);
     Py_XDECREF(program);
     Py_XDECREF(host);
     return row;

@@ -214,12 +214,26 @@ Act act_until(uint64_t deadline)
 
 /* --- waits that are over --- */
 
+static int raise_it_now(void *error)
+{
+    PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    Py_DECREF(error);
+    return -1;
+}
+
 void put_off(PyObject *where)
 {
-    if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
-        PyErr_Clear();
-        PyErr_SetInterrupt();
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (traceback != NULL)
+        PyException_SetTraceback(error, traceback);
+    bool meant = !PyErr_GivenExceptionMatches(error, PyExc_Exception) && il_thread_id() == (uint32_t)getpid();
+    if (meant && Py_AddPendingCall(raise_it_now, error) == 0) {
+        Py_DECREF(type);
+        Py_XDECREF(traceback);
     } else {
+        PyErr_Restore(type, error, traceback);
         PyErr_WriteUnraisable(where);
     }
 }

@@ -457,7 +457,7 @@ uint32_t il_cell_broken_by(il_space *space, il_cell *cell)
 }
 
 /* Forgets the name of a cell that nobody uses, or says IL_BUSY. Held: the stripe, which is let go. */
-static int drop(il_space *space, uint32_t index, bool with_data, il_mutex *stripe)
+static int drop(il_space *space, uint32_t index, bool with_data)
 {
     il_cell *cell = &space->cells[index];
     uint64_t word = il_load_relaxed(&cell->mutex.word), key;
@@ -480,7 +480,7 @@ static int drop(il_space *space, uint32_t index, bool with_data, il_mutex *strip
         code = IL_BUSY;
     } else
         empty(space, index, key);
-    il_mutex_unlock(space, stripe, 0, 0);
+    il_mutex_unlock(space, stripe_of_cell(space, index), 0, 0);
     if (data && claim >= 0)
         il__data_drop(space, ref, claim, code == IL_OK);
     return code;
@@ -494,7 +494,7 @@ static int unlink_once(il_space *space, const char *name, size_t length, il_wait
     if (code != IL_OK)
         return code;
     *ref = (il_load_relaxed(&space->cells[index].mutex.word) & IL_GENERATION) | index;
-    return drop(space, index, true, stripe_of_cell(space, index));
+    return drop(space, index, true);
 }
 
 int il_table_unlink(il_space *space, const char *name, size_t length, il_wait *wait)
@@ -511,7 +511,7 @@ int il_table_unlink(il_space *space, const char *name, size_t length, il_wait *w
 int il_table_forget(il_space *space, il_ref ref, bool with_data, il_wait *wait)
 {
     int code = il__object_lock(space, ref, wait);
-    return code == IL_OK ? drop(space, (uint32_t)ref, with_data, stripe_of(space, il_ref_cell(space, ref)->hash)) : code;
+    return code == IL_OK ? drop(space, (uint32_t)ref, with_data) : code;
 }
 
 /* Held: byte k. */

@@ -12,7 +12,8 @@ class Owner:
     Attributes:
         pid: process id, in the owner's own PID namespace.
         thread_id: the kernel's id of the thread (threading.get_native_id()); 0 when not known.
-        thread_name: the thread's name when it is one of this process, else the kernel's name for it, else None.
+        thread_name: the thread's name when it is one of this process, else the kernel's name for it; None when that is not
+            to be had, as of an owner in another container.
         program: start of the process's command line.
         host: its host name; None for a dead owner.
         since: when it was first seen holding the lock, seconds since the epoch: exact for a lock that was contended,
@@ -73,12 +74,14 @@ class ObjectInfo:
     anonymous: bool
 
 
-def owner_of(pid: int, thread_id: int, program: str, host: str, since_ns: int, died_ns: int) -> Owner:
+def owner_of(
+    pid: int, thread_id: int, program: str, host: str, since_ns: int = 0, died_ns: int = 0, pid_namespace: int = 0
+) -> Owner:
     """An Owner from the engine's figures; 0 and "" mean "not known"."""
     return Owner(
         pid=pid,
         thread_id=thread_id,
-        thread_name=_thread_name(pid, thread_id) if thread_id and not died_ns else None,
+        thread_name=_thread_name(pid, thread_id, pid_namespace) if thread_id and not died_ns else None,
         program=program,
         host=host or None,
         since=since_ns / 1e9 if since_ns else None,
@@ -86,10 +89,15 @@ def owner_of(pid: int, thread_id: int, program: str, host: str, since_ns: int, d
     )
 
 
-def _thread_name(pid: int, thread_id: int) -> str | None:
+def _thread_name(pid: int, thread_id: int, pid_namespace: int) -> str | None:
     import threading
-    from os import getpid
+    from os import getpid, stat
 
+    try:
+        if pid_namespace not in (0, stat("/proc/self/ns/pid").st_ino):
+            return None  # of another container, where numbers mean others
+    except OSError:
+        return None
     if pid == getpid():
         for thread in threading.enumerate():
             if thread.native_id == thread_id:

@@ -37,6 +37,7 @@ def test_they_exclude_each_other(space, holder):
     lock = space.Lock("orders")
     assert not lock.acquire(timeout=0.1)
     assert lock.owner.pid == 1  # as it is called where it lives
+    assert lock.owner.thread_name is None  # and not that of our process 1
     holder.say()
     assert holder.line() == "released"
     assert lock.acquire(timeout=60)

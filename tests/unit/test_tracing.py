@@ -506,9 +506,33 @@ def test_ctrl_c_in_the_hook_of_a_task(space, failing, kind):
                 loop.run_until_complete(task)
     finally:
         loop.close()
-    assert failing[1] == [KeyboardInterrupt]
+    assert failing[1] == []
     native.set_wait_hook(None)
     assert is_free(thing)
+
+
+def test_what_a_signal_handler_raises_in_the_hook(space, failing):
+    """It ends the program as it was meant to."""
+
+    def hook(*_):
+        signal.raise_signal(signal.SIGTERM)
+
+    def on_term(*_):
+        raise SystemExit(3)
+
+    before = signal.signal(signal.SIGTERM, on_term)
+    lock = space.Lock("x")
+    native.set_wait_hook(hook)
+    try:
+        with had_until_asleep(lock), pytest.raises(SystemExit) as raised:
+            with lock:
+                in_thread(int)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        native.set_wait_hook(None)
+    assert raised.value.code == 3
+    assert failing[1] == []
+    assert is_free(lock)
 
 
 def test_what_the_hook_waits_for_it_is_not_told_of(space):

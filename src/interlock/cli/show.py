@@ -126,7 +126,7 @@ def record(owner: Owner) -> dict[str, Any]:
 
 
 def sharer(pid: int, program: str, host: str) -> dict[str, Any]:
-    return record(owner_of(pid, 0, program, host, 0, 0))
+    return record(owner_of(pid, 0, program, host))
 
 
 def waiter(waiting: Waiting) -> dict[str, Any]:

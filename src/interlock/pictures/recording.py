@@ -226,7 +226,7 @@ class Observer:
         """Names a thread while it lives."""
         if party not in self.recording.threads:
             pid, program = self.recording.processes[party.slot, party.started]
-            owner = owner_of(pid, party.token & 0xFFFFFFFF, program, "", 0, 0)
+            owner = owner_of(pid, party.token & 0xFFFFFFFF, program, "")
             self.recording.threads[party] = plain(owner.thread_name or "") if owner.thread_id != pid else ""
 
     def count_rate(self, ref: int, fence: int, now: int) -> None:

@@ -186,5 +186,5 @@ class _Drawing:
 
 def thread_of(who: Owner) -> str | int:
     """A thread's name, if it has one of its own, else its number."""
-    main = owner_of(who.pid, who.pid, "", "", 0, 0).thread_name
+    main = owner_of(who.pid, who.pid, "", "").thread_name
     return who.thread_id if who.thread_name in (None, main) else who.thread_name
