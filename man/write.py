@@ -47,7 +47,7 @@ else
 else the directory for temporary files.
 .TP
 .B INTERLOCK_SLOTS
-How many processes may use a space that is made: 8191 without it.
+How many processes may use a space at once; it counts when the space is made. 8191 without it.
 .TP
 .B NO_COLOR
 No colours, if it is set to anything.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from docutils import nodes
 from docutils.parsers.rst import Directive
 
-from interlock.cli import VERBS, module_of
+from interlock.cli import VERBS, folded, module_of
 from interlock.metrics import Collector
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def help_of(verb: str) -> str:
     """What `interlock VERB --help` prints."""
     module = module_of(verb)
     if verb == "run":
-        return str(module.HELP)
+        return folded(module.HELP, 98)
     os.environ["COLUMNS"] = "100"  # what argparse asks for the width
     return str(module.parser().format_help())
 

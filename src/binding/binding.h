@@ -120,6 +120,10 @@ extern il_process this_process;
 PyObject *raise_code(ModuleState *state, int code, SpaceObject *space, Handle *handle, const il_error *error,
                      uint8_t found_kind);
 
+/* The same for a space that is not open: `file` is its path, or NULL. */
+PyObject *raise_at(ModuleState *state, int code, const char *file, Handle *handle, const il_error *error,
+                   uint8_t found_kind);
+
 /* --- space.c --- */
 
 /* The segment of an open Space. NULL with an exception. */

@@ -7,17 +7,21 @@ PyObject *raise_code(ModuleState *state, int code, SpaceObject *space, Handle *h
                      uint8_t found_kind)
 {
     il_error none = {0};
+    il_space *segment = space != NULL ? space->segment : NULL;
     if (error == NULL)
-        error = space != NULL && space->segment != NULL && space->segment->error.code == code ? &space->segment->error
-                                                                                            : &none;
+        error = segment != NULL && segment->error.code == code ? &segment->error : &none;
+    return raise_at(state, code, segment != NULL ? segment->path : NULL, handle, error, found_kind);
+}
+
+PyObject *raise_at(ModuleState *state, int code, const char *file, Handle *handle, const il_error *error,
+                   uint8_t found_kind)
+{
     if (state == NULL || state->exception_of == NULL) {
         /* The interpreter is being torn down and has already forgotten the package. */
         PyErr_Format(PyExc_RuntimeError, "%s: %s", il_status_name(code), il_status_text(code));
         return NULL;
     }
-    PyObject *path = Py_NewRef(Py_None);
-    if (space != NULL && space->segment != NULL)
-        Py_SETREF(path, PyUnicode_DecodeFSDefault(space->segment->path));
+    PyObject *path = file != NULL ? PyUnicode_DecodeFSDefault(file) : Py_NewRef(Py_None);
     if (path == NULL)
         return NULL;
     PyObject *exception = PyObject_CallFunction(

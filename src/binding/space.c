@@ -27,11 +27,11 @@ static int space_init(PyObject *object, PyObject *args, PyObject *kwargs)
     Py_BEGIN_ALLOW_THREADS;
     code = il_space_use(&this_process, PyBytes_AS_STRING(path), &options, &segment, &error);
     Py_END_ALLOW_THREADS;
+    if (code != IL_OK)
+        raise_at(state_of(Py_TYPE(self)), code, PyBytes_AS_STRING(path), NULL, &error, 0);
     Py_DECREF(path);
-    if (code != IL_OK) {
-        raise_code(state_of(Py_TYPE(self)), code, NULL, NULL, &error, 0);
+    if (code != IL_OK)
         return -1;
-    }
     self->segment = segment;
     self->self = segment->self;
     self->cells = segment->cells;

@@ -8,13 +8,22 @@
 
 enum { TIMEOUT_MAX_SECONDS = 9223372036 }; /* threading.TIMEOUT_MAX: 2^63 ns */
 
+static double seconds_of(PyObject *timeout)
+{
+    if (PyNumber_Check(timeout))
+        return PyFloat_AsDouble(timeout);
+    PyErr_Format(PyExc_TypeError, "timeout must be a number of seconds, or None for ever, not %.100s",
+                 Py_TYPE(timeout)->tp_name);
+    return -1.0;
+}
+
 /* The timeout is in seconds, -1 (exactly) and None meaning for ever. */
 static int deadline_of(PyObject *timeout, bool blocking, uint64_t *deadline)
 {
     *deadline = blocking ? IL_FOREVER : IL_NOW;
     if (timeout == NULL || timeout == Py_None)
         return 0;
-    double seconds = PyFloat_AsDouble(timeout);
+    double seconds = seconds_of(timeout);
     if (seconds == -1.0) {
         if (PyErr_Occurred() == NULL)
             return 0;
@@ -39,7 +48,7 @@ static int deadline_of(PyObject *timeout, bool blocking, uint64_t *deadline)
 int lenient_deadline(PyObject *timeout, uint64_t *deadline)
 {
     if (timeout != NULL && timeout != Py_None) {
-        double seconds = PyFloat_AsDouble(timeout);
+        double seconds = seconds_of(timeout);
         if (seconds == -1.0 && PyErr_Occurred())
             return -1;
         if (isnan(seconds)) {

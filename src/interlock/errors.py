@@ -268,7 +268,8 @@ def from_engine(
             )
         case "IL_NO_SPACE_FILE":
             return SpaceUnavailable(
-                f"{where} does not exist: make it first, on this machine, with Space()",
+                f"{where} does not exist: it is made when a program of this user first uses it, on this machine and with "
+                "this INTERLOCK_DIR",
                 path=path,
                 errno=sys_errno or None,
             )

@@ -130,7 +130,8 @@ def describe(cycle: Sequence[Waiting]) -> str:
     """A deadlock in words, a line for each party."""
     now = time()
     if len(cycle) == 1:
-        return f"{_party(cycle[0])} waits for {cycle[0].kind} {cycle[0].name!r}, which it has itself"
+        advice = " (an RLock may be taken again)" if cycle[0].kind == "Lock" else ""
+        return f"{_party(cycle[0])} waits for {cycle[0].kind} {cycle[0].name!r}, which it has itself{advice}"
     lines = [f"{len(cycle)} parties wait for each other:"]
     for each, holder in zip(cycle, (*cycle[1:], cycle[0]), strict=True):
         wait = f"has waited {now - each.since:.1f} s for {each.kind} {each.name!r}"

@@ -43,6 +43,8 @@ OURS = re.compile("INTERLOCK_|.*_proxy$", re.IGNORECASE)  # variables that a pag
 # Commands that pages show and that are not run, each with the reason.
 NOT_RUN = {
     "python3 -m pip install .": "what is tested is installed already",
+    "python3 -m venv ~/locks": "so is what it is installed into",
+    ". ~/locks/bin/activate": "so is what it is installed into",
 }
 
 

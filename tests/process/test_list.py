@@ -167,6 +167,15 @@ def test_confusing_names_in_a_terminal(width, space):
         assert any("\\u202eevil" in line for line in lines)
 
 
+@pytest.mark.parametrize("width", [60, 80, 300])
+def test_a_fence_is_shown_whole_or_not_at_all(width, space):
+    lock = space.Lock("orders")
+    with lock, Terminal("list", columns=width) as terminal:
+        header, line = harmless(terminal.end()[1]).splitlines()
+        assert ("FENCE" in header, str(lock.fence) in line) == (width == 300,) * 2
+        assert str(os.getpid()) in line
+
+
 def test_confusing_names_without_a_terminal(space):
     _kept = [space.Semaphore(name) for name in CONFUSING]
     lines = columns()

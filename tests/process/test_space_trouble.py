@@ -114,6 +114,8 @@ def test_garbage_in_its_place(directory, content):
     error = refusal()
     assert type(error) is interlock.LayoutMismatch
     assert "left as it is" in str(error)
+    assert str(path) in str(error)
+    assert error.path == str(path)
     assert path.read_bytes() == content
 
 
@@ -127,6 +129,7 @@ def test_another_layout_version(directory):
     error = refusal()
     assert type(error) is interlock.LayoutMismatch
     assert "version 77" in str(error)
+    assert str(path) in str(error)
     assert path.read_bytes() == before
 
 

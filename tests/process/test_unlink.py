@@ -60,8 +60,12 @@ def test_waited_for(space):
     line = says(cli("unlink", "flag"), 1)
     assert f"process {os.getpid()} thread " in line
     assert " waits for it" in line
+    another = sleeping(event.wait)
+    until(lambda: len(event.waiters) == 2)
+    assert " and 1 more wait for it" in says(cli("unlink", "flag"), 1)
     event.set()
     assert waiter.result() is True
+    assert another.result() is True
     until(lambda: cli("unlink", "flag").returncode == 0)
 
 

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from interlock.cli import VERBS as EVERY_VERB
+from interlock.cli import folded
 from tests.cli import UNUSABLE, cli, environment, unusable_space
 from tests.process.test_run_mistakes import says
 from tests.support import HANG_SECONDS
@@ -41,6 +43,7 @@ WRONG = {
     ("top", "orders"): "unrecognized arguments: orders",
     ("graph", "--format", "png"): "--format: invalid choice: 'png'",
     ("graph", "--match"): "--match: expected one argument",
+    ("graph", "-o", "waits.PNG"): "-o: .png is for Graphviz to make ('interlock graph | dot -Tpng > FILE'), or take .svg",
     ("record", "--seconds", "0"): "--seconds: seconds from 0.01 to 86400, not '0'",
     ("record", "--seconds", "1e3"): "not '1e3'",
     ("record", "--interval", "0.5"): "--interval: milliseconds from 1 to 60000, not '0.5'",
@@ -68,6 +71,27 @@ def test_help(verb, directory):
     assert done.stdout.startswith(f"usage: interlock {verb} ")
 
 
+@pytest.mark.parametrize("columns", [40, 80, 500])
+def test_help_fits_the_terminal(columns, directory):
+    """But for what is there to be copied."""
+    for words in [(), *((verb,) for verb in EVERY_VERB)]:
+        text = cli(*words, "--help", env=environment(COLUMNS=str(columns))).stdout
+        usage, _, rest = text.partition("\n\n")
+        lines = [line for line in rest.splitlines() if not line.startswith("    ") or line.startswith("     ")]
+        assert max(map(len, lines)) <= columns
+        assert usage.lower().startswith("usage: interlock")
+
+
+def test_a_help_is_folded():
+    copied = "\n    a | b > c  # as it stands, however long\n"
+    text = f"Many\nwords.\n\n  one, two, three, four, five\n  name  what it is,\n        and more\n{copied}"
+    assert folded(text, 32) == f"Many words.\n\n  one, two, three, four, five\n  name  what it is, and more\n{copied}"
+    assert folded(text, 24) == (
+        f"Many words.\n\n  one, two, three, four,\n    five\n  name\n        what it is, and\n        more\n{copied}"
+    )
+    assert folded(text, -1) == folded(text, 24)
+
+
 @pytest.mark.parametrize("words", VERBS)
 @pytest.mark.parametrize("url", ["", "shm:", "redis://somewhere", "shm:\x1b[2J" + "x" * 300, "shm:\udcff"])
 def test_spaces_that_are_none(words, url, directory):
@@ -77,7 +101,8 @@ def test_spaces_that_are_none(words, url, directory):
 
 @pytest.mark.parametrize("words", VERBS)
 def test_a_space_that_nobody_made(words, directory):
-    assert "does not exist" in says(cli(*words, "--space", "shm:other"), os.EX_NOINPUT)
+    line = says(cli(*words, "--space", "shm:other"), os.EX_NOINPUT)
+    assert f"the space at {directory}/interlock-{os.geteuid()}-other.ilk does not exist" in line
     assert "does not exist" in says(cli(*words), os.EX_NOINPUT)
     assert list(directory.iterdir()) == []
 

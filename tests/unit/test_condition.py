@@ -121,7 +121,7 @@ def test_another_kind_is_refused(condition, space, other):
 @pytest.mark.parametrize(
     ("method", "args", "kwargs", "error", "says"),
     [
-        ("wait", ("1",), {}, TypeError, "real number"),
+        ("wait", ("1",), {}, TypeError, "must be a number of seconds, or None for ever, not str"),
         ("wait", (float("nan"),), {}, ValueError, "must be a number of seconds, or None for ever, not NaN"),
         ("wait", (1e10,), {}, OverflowError, "too large"),
         ("wait", (1, 2), {}, TypeError, "at most"),

@@ -80,7 +80,7 @@ def test_waiter_gets_it(lock):
         ((), {"timeout": 1e10}, OverflowError, "too large"),
         ((), {"timeout": float("inf")}, OverflowError, "too large"),
         ((), {"timeout": 10**400}, OverflowError, "too large"),
-        ((), {"timeout": "1"}, TypeError, "real number"),
+        ((), {"timeout": "1"}, TypeError, "timeout must be a number of seconds, or None for ever, not str"),
         ((False, 1), {}, ValueError, "non-blocking"),
         ((False,), {"timeout": 0}, ValueError, "non-blocking"),
         ((1, 2, 3), {}, TypeError, "at most 2"),

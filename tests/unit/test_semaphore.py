@@ -74,7 +74,7 @@ def test_bad_release_gives_nothing(semaphore, args, kwargs, error, says):
     [
         ((), {"timeout": float("nan")}, ValueError, "must be a number of seconds, or None for ever, not NaN"),
         ((), {"timeout": 1e10}, OverflowError, "too large"),
-        ((), {"timeout": "1"}, TypeError, "real number"),
+        ((), {"timeout": "1"}, TypeError, "must be a number of seconds, or None for ever, not str"),
         ((False, 1), {}, ValueError, "non-blocking"),
         ((1, 2, 3), {}, TypeError, "at most 2"),
         ((True,), {"blocking": True}, TypeError, "multiple values"),

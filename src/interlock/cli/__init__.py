@@ -28,6 +28,7 @@ VERBS = {
     "top": "show who holds what and who waits, as it changes",
     "unlink": "forget names that nobody uses",
 }
+WIDEST, LEAST_FILLED = 124, 24  # columns of a help text; of what is filled behind something
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = module_of(verb).main(rest)
         return status
     if verb in ("-h", "--help"):
-        tell(1, help_text())
+        tell(1, folded(help_text()))
         return os.EX_OK
     if verb in ("-V", "--version"):
         from interlock import __version__
@@ -59,8 +60,43 @@ def help_text() -> str:
     lines = [f"  {verb:<11} {does}\n" for verb, does in VERBS.items()]
     return (
         "Usage: interlock COMMAND …\n\nLocks between threads, processes and programs.\n\nCommands:\n"
-        f"{''.join(lines)}\n'interlock COMMAND --help' tells more.\n"
+        f"{''.join(lines)}\n'interlock COMMAND --help' tells more, and so does 'man interlock'; "
+        "'interlock --version' prints the version.\n"
     )
+
+
+def folded(text: str, width: int = 0) -> str:
+    """A help text for so many columns; 0: for the terminal's, of which the last two stay empty. Paragraphs are filled anew,
+    and so is the second column of what is in two. What is indented by four is there to be copied, and stays as it is."""
+    import re
+    import shutil
+    from textwrap import wrap
+
+    width = max(LEAST_FILLED, min(width or shutil.get_terminal_size().columns - 2, WIDEST))
+    entries: list[tuple[str, str]] = []  # what stays as it is, and what is filled behind it
+    goes_on = -1  # the column in which a line begins that goes on with the last entry
+    for line in text.splitlines():
+        body = line.lstrip()
+        indent = len(line) - len(body)
+        columns = re.match(r" +\S.*?  +(?=\S)", line)
+        if body and indent == goes_on:
+            entries[-1] = (entries[-1][0], f"{entries[-1][1]} {body}")
+            continue
+        if not body or indent == 4:
+            goes_on, entry = -1, (line, "")
+        elif columns:
+            goes_on, entry = columns.end(), (columns[0], line[columns.end() :])
+        else:
+            goes_on, entry = -1 if indent else 0, (" " * indent, body)
+        entries.append(entry)
+    done: list[str] = []
+    for first, rest in entries:
+        begin, indent = first, len(first) if first.strip() or not first else len(first) + 2
+        if first.strip() and rest and width - indent < LEAST_FILLED:
+            done.append(first.rstrip())
+            begin, indent = " " * 8, 8
+        done += wrap(rest, width, initial_indent=begin, subsequent_indent=" " * indent, break_on_hyphens=False) or [begin]
+    return "".join([f"{line}\n" for line in done])
 
 
 def say(message: str, descriptor: int = 2) -> None:

@@ -19,7 +19,9 @@ Prints the options by which a program in C finds interlock.h and libinterlock:
 
     cc program.c $(interlock config --cflags --libs)
 
-A path with spaces is quoted for a shell that reads the line: eval "cc program.c $(interlock config --cflags --libs)".
+A path with spaces is quoted for a shell that reads the line:
+
+    eval "cc program.c $(interlock config --cflags --libs)"
 """
 
 

@@ -28,6 +28,7 @@ Exit status: 0, also if nobody waits; 1 if one of the names is unknown; 64 for w
 66 if it cannot be used; 73 if the file cannot be written.
 """
 ENDINGS = {".dot": "dot", ".gv": "dot", ".svg": "svg"}
+GRAPHVIZ = {".gif", ".jpeg", ".jpg", ".pdf", ".png", ".ps", ".webp"}  # what it makes of DOT, and nobody reads as DOT
 
 
 def parser() -> Parser:
@@ -43,7 +44,11 @@ def parser() -> Parser:
 def main(arguments: list[str]) -> int:
     given = parser().parse_args(arguments)
     end_as_others_do()
-    form = given.format or ENDINGS.get(os.path.splitext(given.output)[1].lower(), "dot")
+    ending = os.path.splitext(given.output)[1].lower()
+    if given.format is None and ending in GRAPHVIZ:
+        how = f"'interlock graph | dot -T{ending[1:]} > FILE'"
+        parser().error(f"-o: {ending} is for Graphviz to make ({how}), or take .svg")
+    form = given.format or ENDINGS.get(ending, "dot")
     return answer(given.space, lambda space: graph(space, given.names, given.match, given.held, form, given.output))
 
 

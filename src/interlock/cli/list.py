@@ -104,7 +104,7 @@ def as_table(space: Space, everything: bool) -> str:
         [told(seen.holders(kind, half, ref)) for _, kind, half, _, ref in rows],
         [str(fence) if kind in OWNED else "" for _, kind, _, fence, _ in rows],
     ]
-    header, *lines = table(HEADER, columns, width, right=("WAITERS", "FENCE"))
+    header, *lines = table(HEADER, columns, width, right=("WAITERS", "FENCE"), spare=("FENCE",))
     if coloured:
         header = f"{BOLD}{header}{RESET}"
         lines = [

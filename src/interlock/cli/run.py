@@ -24,7 +24,7 @@ import errno
 import os
 import time
 
-from interlock.cli import say, status_of, tell
+from interlock.cli import folded, say, status_of, tell
 from interlock.errors import InterlockError, KindMismatch
 
 TYPE_CHECKING = False
@@ -139,7 +139,7 @@ def run(arguments: list[str]) -> int:
     try:
         given, rest = options(arguments)
         if "-h" in given:
-            tell(1, HELP)
+            tell(1, folded(HELP))
             return os.EX_OK
         name, command = operands(given, rest)
         seconds = 0.0 if "-n" in given else None if "-w" not in given else number("-w", given["-w"], fraction=True)

@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from interlock.cli import plain, say, status_of
+from interlock.cli import folded, plain, say, status_of
 from interlock.errors import KINDS, InterlockError
 from interlock.space import existing
 
@@ -26,6 +26,13 @@ BOUNDED = next(number for number, kind in KINDS.items() if kind == "BoundedSemap
 OWNER, ORPHAN = 0xFFFF, 0x40000  # IL_OWNER, IL_ORPHAN in src/engine/il_layout.h
 
 
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Texts, too, fit the terminal, with their lists and examples as they were written."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return folded(text, width)
+
+
 class Parser(argparse.ArgumentParser):
     """One that says what is wrong as `interlock run` does."""
 
@@ -35,7 +42,7 @@ class Parser(argparse.ArgumentParser):
             description=description,
             epilog=epilog,
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=Formatter,
         )
         if space:
             self.add_argument("--space", metavar="URL", help="without this, $INTERLOCK_SPACE or shm:default")
@@ -113,12 +120,20 @@ def clip(text: str, width: int) -> str:
     return f"{text}…"[:width]
 
 
-def table(header: Sequence[str], columns: Sequence[list[str]], width: int | None, right: Iterable[str] = ()) -> list[str]:
-    """The lines of a table, its header first. Given a width, columns are cut short, the widest first, and then left
-    away from the right, until it fits."""
+def table(
+    header: Sequence[str],
+    columns: Sequence[list[str]],
+    width: int | None,
+    right: Iterable[str] = (),
+    spare: Iterable[str] = (),
+) -> list[str]:
+    """The lines of a table, its header first. Given a width, the last columns are left away if they are spare; columns are
+    cut short, the widest first, and then left away from the right, until it fits."""
     shown = [[title, *column] for title, column in zip(header, columns, strict=True)]
     widths = [max(map(len, column)) if "".join(column).isascii() else max(map(cells, column)) for column in shown]
     if width is not None:
+        while sum(widths) + 2 * (len(widths) - 1) > width and header[len(widths) - 1] in spare:
+            widths.pop()
         while sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > LEAST:
             widths[widths.index(max(widths))] -= 1
         while sum(widths) + 2 * (len(widths) - 1) > width and len(widths) > 1:

@@ -66,8 +66,8 @@ def why(space: Space, name: str) -> str:
         more = f" and {len(owners) - 1} more" if len(owners) > 1 else ""
         return f"it is held by {party(owners[0])}{more}; try again when it is released"
     if waiters:
-        more = f" and {len(waiters) - 1} more" if len(waiters) > 1 else ""
-        return f"{party(waiters[0])}{more} waits for it; try again when nobody does"
+        waits = f"and {len(waiters) - 1} more wait" if len(waiters) > 1 else "waits"
+        return f"{party(waiters[0])} {waits} for it; try again when nobody does"
     if facts and facts["kind"] in ("Value", "Array"):
         return f"a process has the {facts['kind']} open; end the programs that use it, and try again"
     return "it is in use, or was a moment ago; try again when nobody holds it or waits for it"
