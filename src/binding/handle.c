@@ -228,7 +228,8 @@ PyObject *handle_new(PyTypeObject *type, PyObject *args, PyObject *kwargs, uint8
     static char *keywords[] = {"name", "space", "on_recover", "foreign_release", NULL};
     PyObject *name = NULL, *space = NULL, *on_recover = NULL;
     int foreign_release = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$OOp", keywords, &name, &space, &on_recover, &foreign_release))
+    const char *format = kind == IL_KIND_LOCK ? "|O$OOp:Lock" : "|O$OOp:RLock";
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, format, keywords, &name, &space, &on_recover, &foreign_release))
         return NULL;
     if (check_on_recover(&on_recover) < 0)
         return NULL;

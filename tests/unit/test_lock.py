@@ -309,9 +309,9 @@ def test_bad_constructor_arguments(kind, space):
         kind("x", space=space, on_recover=3)
     with pytest.raises(TypeError, match="Space or its URL"):
         kind("x", space=3)
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=rf"^{kind.__name__}\(\) takes at most 1 positional"):
         kind("x", "y")
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=rf"\b{kind.__name__}\(\)"):
         kind("x", timeout=3)
 
 
