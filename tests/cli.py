@@ -29,6 +29,12 @@ def cli(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     )
 
 
+def without_packages(code: str) -> subprocess.CompletedProcess[str]:
+    """Runs code with nothing to import but the standard library and interlock."""
+    argv = [sys.executable, "-S", "-c", code]
+    return subprocess.run(argv, env=environment(), capture_output=True, text=True, timeout=HANG_SECONDS, check=False)
+
+
 def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     return cli("run", *arguments, **options)
 

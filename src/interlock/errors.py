@@ -117,6 +117,7 @@ KINDS = {
     9: "Value",
     10: "Array",
 }
+OWNED = ("Lock", "RLock", "RWLock", "Condition", "Value", "Array")  # their locks have an owner, and are counted
 
 PARAMETERS = {
     3: "initial value or bound",

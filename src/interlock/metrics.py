@@ -15,7 +15,7 @@ from collections import Counter
 from fnmatch import translate
 from typing import TYPE_CHECKING
 
-from interlock.errors import KINDS, InterlockError
+from interlock.errors import KINDS, OWNED, InterlockError
 from interlock.space import Space, glimpse, is_made_up, url_of
 
 try:
@@ -35,7 +35,6 @@ __all__ = ["Collector"]
 
 logger = logging.getLogger("interlock.metrics")
 
-OWNED = ("Lock", "RLock", "RWLock", "Condition", "Value", "Array")  # their locks have an owner and are counted
 PERMITS = 0x7FFFFFFF  # IL_PERMITS in src/engine/il_layout.h
 
 # Without interlock_, and without _total. All have the label space; those of names have name and kind, too.

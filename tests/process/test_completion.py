@@ -46,6 +46,13 @@ def words(*given):
     return done.stdout.splitlines()
 
 
+def in_shell(shells, *argv):
+    """The lines that a shell prints."""
+    done = subprocess.run(argv, env=shells, capture_output=True, text=True, timeout=HANG_SECONDS, check=True)
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
 def test_commands_and_options(names):
     assert words("sh") == ["show"]
     assert words("--v") == ["--version"]
@@ -92,32 +99,18 @@ def test_bash(names, shells, line, replies):
     script = (
         'eval "$(interlock completion bash)"; COMP_LINE=$1; COMP_POINT=${#1}; _interlock; printf "%s\\n" "${COMPREPLY[@]}"'
     )
-    done = subprocess.run(
-        [needs("bash"), "--norc", "-c", script, "bash", line],
-        env=shells,
-        capture_output=True,
-        text=True,
-        timeout=HANG_SECONDS,
-        check=True,
-    )
-    assert done.stderr == ""
-    assert [reply for reply in done.stdout.splitlines() if reply] == replies
+    printed = in_shell(shells, needs("bash"), "--norc", "-c", script, "bash", line)
+    assert [reply for reply in printed if reply] == replies
 
 
 @pytest.mark.parametrize(
     ("line", "replies"), {"interlock sho": ["show"], "interlock show ord": ["order book", "orders"]}.items()
 )
 def test_fish(names, shells, line, replies):
-    done = subprocess.run(
-        [needs("fish"), "--no-config", "-c", "interlock completion fish | source; complete -C $argv[1]", line],
-        env=shells,
-        capture_output=True,
-        text=True,
-        timeout=HANG_SECONDS,
-        check=True,
+    printed = in_shell(
+        shells, needs("fish"), "--no-config", "-c", "interlock completion fish | source; complete -C $argv[1]", line
     )
-    assert done.stderr == ""
-    assert [reply.split("\t")[0] for reply in done.stdout.splitlines()] == replies
+    assert [reply.split("\t")[0] for reply in printed] == replies
 
 
 # What is typed is printed rather than done, but for what the script asks.

@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import threading
 
 import pytest
 
 import interlock
-from tests.cli import UNUSABLE, environment, unusable_space
+from tests.cli import UNUSABLE, environment, unusable_space, without_packages
 from tests.support import HANG_SECONDS, HOLDER, Program, Task, in_child, sleeping, until
 
 pytest.importorskip("prometheus_client", reason="prometheus_client is not installed: pip install 'interlock[test]'")
@@ -408,13 +406,6 @@ def test_a_scraper_that_is_killed(space):
 
 
 def test_without_prometheus_client():
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", "import interlock; interlock.metrics.Collector()"],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=HANG_SECONDS,
-        check=False,
-    )
+    done = without_packages("import interlock; interlock.metrics.Collector()")
     assert done.returncode == 1
     assert "interlock.metrics needs prometheus_client: pip install 'interlock[prometheus]'" in done.stderr

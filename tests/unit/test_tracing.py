@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -16,7 +15,7 @@ import pytest
 import interlock
 from interlock.engine import native
 from tests.async_support import ACQUIRED, Holder, cancelled, in_loop, is_free, is_taken, waiting
-from tests.cli import environment
+from tests.cli import without_packages
 from tests.support import (
     HANG_SECONDS,
     Program,
@@ -398,14 +397,7 @@ def test_the_global_provider_set_later(directory):
 
 
 def test_without_opentelemetry():
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", "import interlock; interlock.tracing.instrument()"],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=HANG_SECONDS,
-        check=False,
-    )
+    done = without_packages("import interlock; interlock.tracing.instrument()")
     assert done.returncode == 1
     assert (
         "ModuleNotFoundError: interlock.tracing needs opentelemetry-api: pip install 'interlock[opentelemetry]'"

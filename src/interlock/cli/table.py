@@ -8,6 +8,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from interlock import errors
 from interlock.cli import folded, plain, say, status_of
 from interlock.errors import KINDS, InterlockError
 from interlock.space import existing
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
     from interlock.space import Space
 
 BOLD, RED, YELLOW, RESET = "\x1b[1m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
-OWNED = frozenset(
-    number for number, kind in KINDS.items() if kind in ("Lock", "RLock", "RWLock", "Condition", "Value", "Array")
-)
+OWNED = frozenset(number for number, kind in KINDS.items() if kind in errors.OWNED)
 RWLOCK = next(number for number, kind in KINDS.items() if kind == "RWLock")
 BOUNDED = next(number for number, kind in KINDS.items() if kind == "BoundedSemaphore")
 OWNER, ORPHAN = 0xFFFF, 0x40000  # IL_OWNER, IL_ORPHAN in src/engine/il_layout.h

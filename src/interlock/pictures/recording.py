@@ -90,6 +90,9 @@ class Observer:
         self.space, self.chosen = space, chosen
         self.recording = Recording(plain(space.url), time.monotonic_ns(), time.time(), interval)
         self.last = self.recording.began
+        self.elsewhere: set[tuple[int, int]] = (
+            set()
+        )  # slot and start of those on other hosts, whose numbers mean others here
         self.file = os.stat(space.path)
         self.alive = self.processes()
         self.open: dict[Hashable, Slice] = {}
@@ -156,6 +159,8 @@ class Observer:
                 found[slot] = started
             if (slot, started) not in self.recording.processes:
                 elsewhere = f" on {host}" if host and host != os.uname().nodename else ""
+                if elsewhere:
+                    self.elsewhere.add((slot, started))
                 self.recording.processes[slot, started] = pid, plain(f"{program}{elsewhere}")
         return found
 
@@ -227,7 +232,8 @@ class Observer:
         if party not in self.recording.threads:
             pid, program = self.recording.processes[party.slot, party.started]
             owner = owner_of(pid, party.token & 0xFFFFFFFF, program, "")
-            self.recording.threads[party] = plain(owner.thread_name or "") if owner.thread_id != pid else ""
+            named = owner.thread_id != pid and party[:2] not in self.elsewhere
+            self.recording.threads[party] = plain(owner.thread_name or "") if named else ""
 
     def count_rate(self, ref: int, fence: int, now: int) -> None:
         before = self.fences.get(ref)
