@@ -228,9 +228,13 @@ def _default() -> tuple[str, str]:
     """URL and file of the default space, settled at its first use: a change of the environment later on must not make two
     locks of one name."""
     if not _settled:
-        url = os.environ.get("INTERLOCK_SPACE") or DEFAULT_URL
+        url = _default_url()
         _settled.append((url, _file_of(url)))
     return _settled[0]
+
+
+def _default_url() -> str:
+    return _settled[0][0] if _settled else os.environ.get("INTERLOCK_SPACE") or DEFAULT_URL
 
 
 def reopen(cls: type[Any], space: tuple[str, str, int, int], arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -287,7 +291,7 @@ def url_of(given: Space | str | None) -> str:
     """
     if isinstance(given, Space):
         return given.url
-    url = given if given is not None else _settled[0][0] if _settled else os.environ.get("INTERLOCK_SPACE") or DEFAULT_URL
+    url = given if given is not None else _default_url()
     _file_name(url)
     return url
 
